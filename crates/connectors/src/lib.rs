@@ -1,0 +1,1 @@
+//! Transports and formats: external streams to positioned deltas, deltas to external writes.

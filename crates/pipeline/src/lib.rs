@@ -1,0 +1,1 @@
+//! One running pipeline: steps, transactions, inputs, outputs, snapshots.

@@ -1,0 +1,1 @@
+//! SQL text to circuit plans: parsing, planning, lowering, expressions, ad-hoc queries.
