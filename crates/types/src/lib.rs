@@ -2,4 +2,5 @@
 //!
 //! Names of fields and their JSON forms are the contract with clients; nothing here computes.
 
+pub mod connector;
 pub mod relation;
