@@ -2,5 +2,10 @@
 //!
 //! Names of fields and their JSON forms are the contract with clients; nothing here computes.
 
+pub mod api;
 pub mod connector;
+pub mod error;
+pub mod program;
 pub mod relation;
+pub mod stats;
+pub mod transaction;
