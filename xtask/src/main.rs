@@ -1,1 +1,56 @@
-fn main() {}
+//! Chores of developers: `cargo xtask <command>`.
+
+use std::fs;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail, ensure};
+use xtask::{budgets, edges, files, source, workspace_root};
+
+const USAGE: &str = "usage: cargo xtask <command>
+  tidy    check crate edges, budgets and module docs (cargo test does it too)
+  bless   write the expected output of the examples anew from the release binary";
+
+fn main() -> ExitCode {
+    let command = std::env::args().nth(1);
+    let result = match command.as_deref() {
+        Some("tidy") => tidy(),
+        Some("bless") => bless(),
+        _ => Err(anyhow::anyhow!(USAGE)),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn tidy() -> Result<()> {
+    let root = workspace_root();
+    let exceptions = fs::read_to_string(root.join("xtask/budget_exceptions.txt"))?;
+    let tree = source::source_files(&root)?;
+    let mut findings = edges::check(&edges::load(&root)?);
+    findings.extend(budgets::check(
+        &tree,
+        &budgets::parse_exceptions(&exceptions)?,
+    ));
+    findings.extend(files::check(&tree));
+    if !findings.is_empty() {
+        bail!("{}", findings.join("\n"));
+    }
+    Ok(())
+}
+
+fn bless() -> Result<()> {
+    let output = Command::new("cargo")
+        .args(["run", "--release", "--quiet", "--", "run", "--once"])
+        .arg("examples/flights/flights.sql")
+        .current_dir(workspace_root())
+        .output()
+        .context("cargo does not start")?;
+    let message = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "the example fails: {message}");
+    let path = workspace_root().join("examples/flights/expected/views.txt");
+    fs::write(&path, &output.stdout).with_context(|| path.display().to_string())
+}

@@ -1,0 +1,1 @@
+//! The orders workload and how it is measured: what every engine of a comparison shares.
