@@ -1,1 +1,327 @@
-//! (being written)
+//! A batch: sorted, consolidated, immutable rows with weights. What state is made of.
+//!
+//! Invariants
+//! - I1: rows are sorted by `(key hash, second, tie break)` as [`Layout`] says, without repeats.
+//! - I2: no weight is zero.
+//! - I3: floats are canonical: rows are equal in SQL's sense iff their bits are.
+//! - I4: a batch shares no memory with something much larger.
+//!
+//! Memory per row: the columns, 8 bytes of key hash, 8 of `second` unless all columns are the key,
+//! 8 of weight unless all weights are 1, and 1 to 2 of index.
+
+use std::borrow::Cow;
+use std::sync::{Arc, OnceLock};
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::buffer::ScalarBuffer;
+
+use crate::consolidate::consolidate;
+use crate::delta::{Delta, columns_bytes, record_batch, take_columns};
+use crate::error::{Error, Result};
+use crate::index::HashIndex;
+use crate::kernels::canonical::canonical_columns;
+use crate::kernels::column::bytes_in_use;
+use crate::kernels::order::order_prefixes;
+use crate::layout::Layout;
+use crate::probe::Keys;
+use crate::sort::sorted_entries;
+
+/// Rows of one batch are named by 29 bits at most, so that sums of a few batches stay far below 32.
+pub(crate) const BATCH_ROWS_MAX: usize = 1 << 29;
+/// Largest column of variable width of a batch that may be merged with seven others.
+const MERGEABLE_COLUMN_BYTES_MAX: usize = 1 << 28;
+/// Small batches are kept as they come, without copying, if their buffers are at most this large.
+const SHARED_BYTES_MAX: usize = 4096;
+
+/// Sorted, consolidated, immutable rows with weights.
+#[derive(Debug)]
+pub struct Batch {
+    layout: Arc<Layout>,
+    rows: RecordBatch,
+    hashes: Vec<u64>,
+    /// Empty if the layout has none.
+    seconds: Vec<u64>,
+    weights: Weights,
+    index: HashIndex,
+}
+
+/// Weights, most of which are 1 in most batches.
+#[derive(Debug)]
+pub(crate) enum Weights {
+    /// All are 1; materialized if somebody asks for a slice.
+    Ones(OnceLock<ScalarBuffer<i64>>),
+    Any(ScalarBuffer<i64>),
+}
+
+impl Weights {
+    pub(crate) fn new(weights: Vec<i64>) -> Self {
+        match weights.iter().all(|weight| *weight == 1) {
+            true => Self::ones(),
+            false => Self::Any(weights.into()),
+        }
+    }
+
+    pub(crate) fn ones() -> Self {
+        Self::Ones(OnceLock::new())
+    }
+
+    #[inline(always)]
+    pub(crate) fn get(&self, row: usize) -> i64 {
+        match self {
+            Self::Ones(_) => 1,
+            Self::Any(weights) => weights[row],
+        }
+    }
+}
+
+/// What a batch is made of, all of it sorted; `seconds` is empty if the layout has none.
+pub(crate) struct BatchParts {
+    pub(crate) columns: Vec<ArrayRef>,
+    pub(crate) hashes: Vec<u64>,
+    pub(crate) seconds: Vec<u64>,
+    pub(crate) weights: Weights,
+}
+
+impl AsRef<Self> for Batch {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+impl Batch {
+    pub fn empty(layout: Arc<Layout>) -> Self {
+        let rows = RecordBatch::new_empty(Arc::clone(&layout.schema));
+        let weights = Weights::ones();
+        Self {
+            layout,
+            rows,
+            hashes: Vec::new(),
+            seconds: Vec::new(),
+            weights,
+            index: HashIndex::new(&[]),
+        }
+    }
+
+    /// Sorts and consolidates.
+    ///
+    /// # Errors
+    /// If the delta's columns are not those of the layout, or a sum of weights overflows.
+    pub fn from_delta(layout: &Arc<Layout>, delta: &Delta) -> Result<Self> {
+        check_types(layout, delta.rows())?;
+        let count = delta.len();
+        if count == 0 || (count == 1 && delta.weights()[0] == 0) {
+            return Ok(Self::empty(Arc::clone(layout)));
+        }
+        if count > BATCH_ROWS_MAX {
+            return Err(Error::Invalid(format!(
+                "a delta of {count} rows is too large for one batch"
+            )));
+        }
+        let columns = canonical_columns(delta.rows().columns());
+        let hashes = key_hashes(layout, &columns, count);
+        let seconds = seconds(layout, &columns, count);
+        if count == 1 {
+            let weights = Weights::new(delta.weights().to_vec());
+            let columns = owned(columns)?;
+            return Self::from_parts(
+                layout,
+                BatchParts {
+                    columns,
+                    hashes,
+                    seconds,
+                    weights,
+                },
+            );
+        }
+        let sorted = consolidate(
+            layout,
+            &columns,
+            sorted_entries(&hashes, &seconds),
+            delta.weights(),
+        )?;
+        let rows = sorted.entries.iter().map(|entry| entry.row).collect();
+        let parts = BatchParts {
+            columns: take_columns(&columns, rows)?,
+            hashes: sorted.entries.iter().map(|entry| entry.hash).collect(),
+            seconds: match layout.has_seconds() {
+                true => sorted.entries.iter().map(|entry| entry.second).collect(),
+                false => Vec::new(),
+            },
+            weights: Weights::new(sorted.weights),
+        };
+        Self::from_parts(layout, parts)
+    }
+
+    /// The parts must be sorted and consolidated.
+    pub(crate) fn from_parts(layout: &Arc<Layout>, parts: BatchParts) -> Result<Self> {
+        let BatchParts {
+            columns,
+            hashes,
+            seconds,
+            weights,
+        } = parts;
+        let rows = record_batch(&layout.schema, columns, hashes.len())?;
+        let index = HashIndex::new(&hashes);
+        Ok(Self {
+            layout: Arc::clone(layout),
+            rows,
+            hashes,
+            seconds,
+            weights,
+            index,
+        })
+    }
+
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// Number of distinct rows.
+    pub fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+
+    /// The rows in order, with canonical floats.
+    pub fn rows(&self) -> &RecordBatch {
+        &self.rows
+    }
+
+    /// One weight per row, none of them zero. Large batches make this slice when it is first asked
+    /// for, if all weights are 1.
+    pub fn weights(&self) -> &ScalarBuffer<i64> {
+        match &self.weights {
+            Weights::Ones(ones) => ones.get_or_init(|| vec![1; self.len()].into()),
+            Weights::Any(weights) => weights,
+        }
+    }
+
+    /// The weight of one row.
+    #[inline(always)]
+    pub(crate) fn weight(&self, row: usize) -> i64 {
+        self.weights.get(row)
+    }
+
+    /// One key hash per row, ascending.
+    pub fn key_hashes(&self) -> &[u64] {
+        &self.hashes
+    }
+
+    /// Both integers of a row's place: rows are sorted by this, then by value.
+    #[inline(always)]
+    pub(crate) fn rank(&self, row: usize) -> u128 {
+        let second = self.seconds.get(row).copied().unwrap_or_default();
+        u128::from(self.hashes[row]) << 64 | u128::from(second)
+    }
+
+    pub(crate) fn index(&self) -> &HashIndex {
+        &self.index
+    }
+
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
+        let weights = match &self.weights {
+            Weights::Ones(ones) => ones.get().map_or(0, |ones| ones.len()),
+            Weights::Any(weights) => weights.len(),
+        };
+        let integers = self.hashes.capacity() + self.seconds.capacity() + weights;
+        columns_bytes(self.rows.columns()) + integers * size_of::<u64>() + self.index.bytes()
+    }
+
+    /// The same rows and weights; shares memory.
+    pub fn to_delta(&self) -> Delta {
+        Delta::new(self.rows.clone(), self.weights().clone())
+    }
+
+    /// The distinct keys of this batch, in hash order.
+    ///
+    /// # Errors
+    /// If a key column's type cannot be compared.
+    pub fn keys(&self) -> Result<Keys> {
+        Keys::of_sorted(&self.hashes, self.key_columns())
+    }
+
+    /// False if a merge with a few others of this size could be too large for Arrow's 32-bit offsets.
+    pub(crate) fn is_mergeable(&self) -> bool {
+        let is_small = |column: &ArrayRef| {
+            column.data_type().is_primitive()
+                || bytes_in_use(column.as_ref()) <= MERGEABLE_COLUMN_BYTES_MAX
+        };
+        self.len() <= BATCH_ROWS_MAX / 8 && self.rows.columns().iter().all(is_small)
+    }
+
+    pub(crate) fn key_columns(&self) -> Vec<ArrayRef> {
+        self.layout
+            .key
+            .iter()
+            .map(|column| Arc::clone(self.rows.column(*column)))
+            .collect()
+    }
+}
+
+fn check_types(layout: &Layout, rows: &RecordBatch) -> Result<()> {
+    if Arc::ptr_eq(&layout.schema, rows.schema_ref()) {
+        return Ok(());
+    }
+    let expected = layout.schema.fields();
+    let is_same = expected.len() == rows.num_columns()
+        && expected
+            .iter()
+            .zip(rows.columns())
+            .all(|(field, column)| field.data_type() == column.data_type());
+    match is_same {
+        true => Ok(()),
+        false => Err(Error::Invalid(format!(
+            "rows of {:?} for a layout of {:?}",
+            rows.columns()
+                .iter()
+                .map(|column| column.data_type().to_string())
+                .collect::<Vec<_>>(),
+            expected
+                .iter()
+                .map(|field| field.data_type().to_string())
+                .collect::<Vec<_>>(),
+        ))),
+    }
+}
+
+fn pick(columns: &[ArrayRef], positions: &[usize]) -> Vec<ArrayRef> {
+    positions
+        .iter()
+        .map(|position| Arc::clone(&columns[*position]))
+        .collect()
+}
+
+fn key_hashes(layout: &Layout, columns: &[ArrayRef], rows: usize) -> Vec<u64> {
+    layout.hasher.hash(&pick(columns, &layout.key), rows)
+}
+
+fn seconds(layout: &Layout, columns: &[ArrayRef], rows: usize) -> Vec<u64> {
+    if layout.is_ordered() {
+        order_prefixes(columns, &layout.order, rows)
+    } else if layout.has_seconds() {
+        layout.hasher.hash(&pick(columns, layout.others()), rows)
+    } else {
+        Vec::new()
+    }
+}
+
+/// Columns that may be kept: a small slice of large buffers is copied.
+fn owned(columns: Cow<'_, [ArrayRef]>) -> Result<Vec<ArrayRef>> {
+    let columns = columns.into_owned();
+    let rows = columns.first().map_or(0, |column| column.len());
+    let bytes: usize = columns
+        .iter()
+        .map(|column| column.get_buffer_memory_size())
+        .sum();
+    if bytes <= SHARED_BYTES_MAX {
+        return Ok(columns);
+    }
+    take_columns(&columns, (0..rows as u32).collect())
+}
+
+#[cfg(test)]
+mod tests;

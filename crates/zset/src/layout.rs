@@ -7,12 +7,12 @@ use crate::hash::RowHasher;
 
 /// Columns, key and order of a batch or spine.
 ///
-/// Rows are sorted by `(key_hash, second, tie break)`. Without order columns, `second` is the hash
-/// of the columns outside the key, and the tie break (two different rows with equal hashes) is the
-/// rows' Arrow row format. With order columns, `second` is the first 8 bytes of the row format of
-/// (order columns, then all others), and the tie break is the whole of it: a key's rows are then in
-/// the asked order, and equal only if equal in every column.
-#[derive(Clone, Debug, PartialEq)]
+/// Rows are sorted by `(key_hash, second, tie break)`, the first two of which are `u64`s. Without
+/// order columns, `second` is the hash of the columns outside the key (a constant if there are none).
+/// With order columns it is an order-preserving prefix of them (see `kernels/order.rs`). The tie
+/// break compares by value: order columns with their options, then all others ascending with NULLs
+/// first. So a key's rows are in the asked order, and a fixed one beyond it.
+#[derive(Clone, Debug)]
 pub struct Layout {
     pub schema: SchemaRef,
     /// Key columns by position; may be empty (all rows have one key).
@@ -20,6 +20,8 @@ pub struct Layout {
     /// Order inside a key; empty for hash order.
     pub order: Vec<OrderColumn>,
     pub hasher: RowHasher,
+    /// The columns outside the key.
+    others: Vec<usize>,
 }
 
 /// A column to order by.
@@ -29,10 +31,26 @@ pub struct OrderColumn {
     pub options: SortOptions,
 }
 
+impl PartialEq for Layout {
+    fn eq(&self, other: &Self) -> bool {
+        let Self {
+            schema,
+            key,
+            order,
+            hasher,
+            others: _,
+        } = self;
+        *schema == other.schema
+            && *key == other.key
+            && *order == other.order
+            && *hasher == other.hasher
+    }
+}
+
 impl Layout {
     /// Hash order.
     pub fn hashed(schema: SchemaRef, key: Vec<usize>, hasher: RowHasher) -> Self {
-        Self { schema, key, order: Vec::new(), hasher }
+        Self::ordered(schema, key, Vec::new(), hasher)
     }
 
     /// Keyed by all columns: what set operations and view contents use.
@@ -42,12 +60,36 @@ impl Layout {
     }
 
     /// Ordered inside each key.
-    pub fn ordered(schema: SchemaRef, key: Vec<usize>, order: Vec<OrderColumn>, hasher: RowHasher) -> Self {
-        Self { schema, key, order, hasher }
+    pub fn ordered(
+        schema: SchemaRef,
+        key: Vec<usize>,
+        order: Vec<OrderColumn>,
+        hasher: RowHasher,
+    ) -> Self {
+        let others = (0..schema.fields().len())
+            .filter(|column| !key.contains(column))
+            .collect();
+        Self {
+            schema,
+            key,
+            order,
+            hasher,
+            others,
+        }
     }
 
     /// True if rows of one key are in the order of `order`.
     pub fn is_ordered(&self) -> bool {
         !self.order.is_empty()
+    }
+
+    /// The columns outside the key.
+    pub(crate) fn others(&self) -> &[usize] {
+        &self.others
+    }
+
+    /// True if `second` differs between rows, so that batches have to keep it.
+    pub(crate) fn has_seconds(&self) -> bool {
+        self.is_ordered() || !self.others.is_empty()
     }
 }

@@ -1,1 +1,270 @@
-//! (being written)
+//! A snapshot: the contents of a spine at one moment, as a list of its batches.
+//!
+//! Batches are immutable, so taking and keeping a snapshot costs one reference per batch. All lookups
+//! are answered here, for many keys at a time: an index lookup per key and batch gives candidate
+//! rows, then one typed loop per key column keeps those whose key is equal.
+
+mod groups;
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, new_empty_array};
+
+use crate::batch::Batch;
+use crate::delta::Delta;
+use crate::error::{Error, Result};
+use crate::index::HashIndex;
+use crate::kernels::canonical::canonical_columns;
+use crate::kernels::equal::{Pairs, equal_pairs};
+use crate::kernels::gather::{RowNames, gather_column};
+use crate::layout::Layout;
+use crate::merge::Merger;
+use crate::probe::{Groups, Keys, Matches, ReadLimit};
+
+/// Rows of one piece of a scan.
+const SCAN_PIECE_ROWS: usize = 65_536;
+
+/// The contents of a spine at one moment; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    layout: Arc<Layout>,
+    batches: Arc<[Arc<Batch>]>,
+}
+
+impl Snapshot {
+    pub fn empty(layout: Arc<Layout>) -> Self {
+        Self::new(layout, Vec::new())
+    }
+
+    /// `batches` have this layout; their sum is the contents.
+    pub fn new(layout: Arc<Layout>, batches: Vec<Arc<Batch>>) -> Self {
+        Self {
+            layout,
+            batches: batches
+                .into_iter()
+                .filter(|batch| !batch.is_empty())
+                .collect(),
+        }
+    }
+
+    /// These contents plus a batch.
+    pub fn with_batch(&self, batch: Arc<Batch>) -> Self {
+        if batch.is_empty() {
+            return self.clone();
+        }
+        let batches = self.batches.iter().cloned().chain([batch]).collect();
+        Self {
+            layout: Arc::clone(&self.layout),
+            batches,
+        }
+    }
+
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    /// None of them empty.
+    pub fn batches(&self) -> &[Arc<Batch>] {
+        &self.batches
+    }
+
+    /// All stored rows whose key equals the key of a probe, NULL being equal to NULL. Ascending
+    /// hashes are fastest; any order is right, and repeats are answered each.
+    ///
+    /// # Errors
+    /// If the key columns' types are not those of the layout.
+    pub fn probe(&self, hashes: &[u64], key_columns: &[ArrayRef]) -> Result<Matches> {
+        self.check_key(key_columns, hashes.len())?;
+        let key_columns = canonical_columns(key_columns);
+        let mut matches = Matches::default();
+        for (position, batch) in self.batches.iter().enumerate() {
+            let candidates = verified(batch, &key_columns, candidates(batch, hashes))?;
+            matches
+                .batches
+                .resize(matches.len() + candidates.rows.len(), position as u32);
+            matches.weights.extend(
+                candidates
+                    .rows
+                    .iter()
+                    .map(|row| batch.weight(*row as usize)),
+            );
+            if matches.rows.is_empty() {
+                matches.probes = candidates.probes;
+                matches.rows = candidates.rows;
+            } else {
+                matches.probes.extend_from_slice(&candidates.probes);
+                matches.rows.extend_from_slice(&candidates.rows);
+            }
+        }
+        Ok(matches)
+    }
+
+    /// Stored columns of the matches, one row per match.
+    ///
+    /// # Errors
+    /// If Arrow refuses, e.g. more than 2 GiB of strings.
+    pub fn gather(&self, matches: &Matches, columns: &[usize]) -> Result<Vec<ArrayRef>> {
+        let names = RowNames {
+            sources: &matches.batches,
+            rows: &matches.rows,
+        };
+        columns
+            .iter()
+            .map(|column| self.gather_one(*column, names))
+            .collect()
+    }
+
+    fn gather_one(&self, column: usize, names: RowNames<'_>) -> Result<ArrayRef> {
+        if names.rows.is_empty() {
+            return Ok(new_empty_array(
+                self.layout.schema.field(column).data_type(),
+            ));
+        }
+        let arrays: Vec<&dyn Array> = self
+            .batches
+            .iter()
+            .map(|batch| batch.rows().column(column).as_ref())
+            .collect();
+        gather_column(&arrays, names)
+    }
+
+    /// The sum of the weights of all rows of each probe's key.
+    ///
+    /// # Errors
+    /// As [`Self::probe`], or if a sum overflows.
+    pub fn key_weights(&self, hashes: &[u64], key_columns: &[ArrayRef]) -> Result<Vec<i64>> {
+        let matches = self.probe(hashes, key_columns)?;
+        let mut sums = vec![0_i64; hashes.len()];
+        for (probe, weight) in matches.probes.iter().zip(&matches.weights) {
+            let sum = &mut sums[*probe as usize];
+            *sum = sum.checked_add(*weight).ok_or(Error::WeightOverflow)?;
+        }
+        Ok(sums)
+    }
+
+    /// The rows of each key, consolidated, in the layout's order, up to a limit per key.
+    ///
+    /// # Errors
+    /// As [`Self::probe`], or if a sum of weights overflows.
+    pub fn read_groups(&self, keys: &Keys, limit: ReadLimit) -> Result<Groups> {
+        self.check_key(keys.columns(), keys.len())?;
+        groups::read_groups(self, keys, limit)
+    }
+
+    /// All contents, consolidated and in order, in pieces of bounded size.
+    ///
+    /// # Errors
+    /// If a sum of weights overflows, or Arrow refuses.
+    pub fn scan(&self) -> Result<Vec<Delta>> {
+        if let [only] = &*self.batches {
+            return Ok(vec![only.to_delta()]);
+        }
+        let mut merger = Merger::in_pieces(
+            Arc::clone(&self.layout),
+            self.batches.to_vec(),
+            SCAN_PIECE_ROWS,
+        );
+        let mut pieces = Vec::new();
+        while let Some(piece) = merger.next_piece()? {
+            pieces.push(piece);
+        }
+        Ok(pieces)
+    }
+
+    /// Stored rows; consolidation may leave fewer.
+    pub fn rows_upper_bound(&self) -> usize {
+        self.batches.iter().map(|batch| batch.len()).sum()
+    }
+
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
+        self.batches.iter().map(|batch| batch.bytes()).sum()
+    }
+
+    fn check_key(&self, key_columns: &[ArrayRef], rows: usize) -> Result<()> {
+        let stored = self
+            .layout
+            .key
+            .iter()
+            .map(|column| self.layout.schema.field(*column).data_type());
+        let is_same = key_columns.len() == self.layout.key.len()
+            && key_columns
+                .iter()
+                .zip(stored)
+                .all(|(given, stored)| given.len() == rows && given.data_type() == stored);
+        match is_same {
+            true => Ok(()),
+            false => Err(Error::Invalid(
+                "the probes' key columns are not those of the layout".to_owned(),
+            )),
+        }
+    }
+}
+
+/// Rows of one batch that may have a probe's key.
+struct Candidates {
+    probes: Vec<u32>,
+    rows: Vec<u32>,
+}
+
+/// Rows with a probe's hash.
+fn candidates(batch: &Batch, hashes: &[u64]) -> Candidates {
+    let mut found = Candidates {
+        probes: Vec::new(),
+        rows: Vec::new(),
+    };
+    let stored = batch.key_hashes();
+    let index = batch.index();
+    // Buckets first, for some probes at a time: loads that do not depend on each other overlap.
+    let mut buckets = Vec::with_capacity(hashes.len().min(PROBES_AT_ONCE));
+    for (chunk, probes) in hashes.chunks(PROBES_AT_ONCE).enumerate() {
+        buckets.clear();
+        buckets.extend(probes.iter().map(|hash| index.bucket(stored, *hash)));
+        for (probe, (hash, bucket)) in probes.iter().zip(&buckets).enumerate() {
+            if bucket.is_empty() {
+                continue;
+            }
+            let rows = HashIndex::rows_in(stored, bucket.clone(), *hash);
+            let probe = (chunk * PROBES_AT_ONCE + probe) as u32;
+            for row in rows {
+                found.probes.push(probe);
+                found.rows.push(row);
+            }
+        }
+    }
+    found
+}
+
+/// Probes whose buckets are looked up together.
+const PROBES_AT_ONCE: usize = 256;
+
+/// The candidates whose key columns are equal.
+fn verified(
+    batch: &Batch,
+    key_columns: &[ArrayRef],
+    mut candidates: Candidates,
+) -> Result<Candidates> {
+    let stored = batch
+        .layout()
+        .key
+        .iter()
+        .map(|column| batch.rows().column(*column));
+    let pairs = Pairs {
+        left: &candidates.rows,
+        right: &candidates.probes,
+    };
+    let equal = equal_pairs(stored, key_columns.iter(), pairs)?;
+    if !equal.iter().all(|equal| *equal) {
+        keep(&mut candidates.probes, &equal);
+        keep(&mut candidates.rows, &equal);
+    }
+    Ok(candidates)
+}
+
+fn keep<T: Copy>(values: &mut Vec<T>, is_kept: &[bool]) {
+    let mut is_kept = is_kept.iter();
+    values.retain(|_| is_kept.next().copied().unwrap_or_default());
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,131 @@
+//! Finding a hash in a sorted batch: an index over the top bits.
+//!
+//! Hashes of a batch are uniform between its first and last one (a worker owns a contiguous range),
+//! so the bits below the range's width say where a hash stands: bucket `(hash - first) >> shift`. One
+//! lookup of the bucket's start, then a scan of the 2 to 4 rows in it, whatever the batch's size.
+
+use std::ops::Range;
+
+/// Batches of up to this many rows are searched without an index.
+const SEARCH_ROWS_MAX: usize = 64;
+/// Longer buckets (many rows of one hash) are searched by bisection.
+const SCAN_ROWS_MAX: usize = 16;
+
+/// Equal parts of a range of hashes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Buckets {
+    base: u64,
+    shift: u32,
+    pub(crate) count: usize,
+}
+
+impl Buckets {
+    /// At most one bucket per `rows_per_bucket` hashes, and more than half as many.
+    pub(crate) fn for_hashes(hashes: &[u64], rows_per_bucket: usize) -> Self {
+        let (first, last) = hashes.iter().fold((u64::MAX, 0), |(low, high), hash| {
+            (low.min(*hash), high.max(*hash))
+        });
+        Self::new(first.min(last), last, hashes.len() / rows_per_bucket)
+    }
+
+    fn new(first: u64, last: u64, buckets_max: usize) -> Self {
+        let span = last - first;
+        let mut shift = 0;
+        while shift < 63 && span >> shift >= buckets_max.max(1) as u64 {
+            shift += 1;
+        }
+        // A span of all 64 bits and one bucket would need a shift of 64.
+        let count = (span >> shift) as usize + 1;
+        Self {
+            base: first,
+            shift,
+            count,
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn of(&self, hash: u64) -> usize {
+        ((hash - self.base) >> self.shift) as usize
+    }
+}
+
+/// Index of a batch's sorted hashes.
+#[derive(Debug)]
+pub(crate) struct HashIndex {
+    buckets: Buckets,
+    /// Where each bucket starts, and the end; empty for small batches.
+    starts: Vec<u32>,
+}
+
+impl HashIndex {
+    /// `hashes` are ascending.
+    pub(crate) fn new(hashes: &[u64]) -> Self {
+        if hashes.len() <= SEARCH_ROWS_MAX {
+            return Self {
+                buckets: Buckets {
+                    base: 0,
+                    shift: 0,
+                    count: 0,
+                },
+                starts: Vec::new(),
+            };
+        }
+        let buckets = Buckets::new(hashes[0], hashes[hashes.len() - 1], hashes.len() / 2);
+        let mut starts = Vec::with_capacity(buckets.count + 1);
+        for (row, hash) in hashes.iter().enumerate() {
+            let bucket = buckets.of(*hash);
+            while starts.len() <= bucket {
+                starts.push(row as u32);
+            }
+        }
+        starts.push(hashes.len() as u32);
+        Self { buckets, starts }
+    }
+
+    /// The bucket of rows that contains all rows of this hash; empty if it is out of range.
+    #[inline(always)]
+    pub(crate) fn bucket(&self, hashes: &[u64], hash: u64) -> Range<u32> {
+        if hashes.is_empty() || hash < hashes[0] || hash > hashes[hashes.len() - 1] {
+            return 0..0;
+        }
+        if self.starts.is_empty() {
+            return 0..hashes.len() as u32;
+        }
+        let bucket = self.buckets.of(hash);
+        self.starts[bucket]..self.starts[bucket + 1]
+    }
+
+    /// The rows of `bucket` with this hash.
+    #[inline(always)]
+    pub(crate) fn rows_in(hashes: &[u64], bucket: Range<u32>, hash: u64) -> Range<u32> {
+        let rows = &hashes[bucket.start as usize..bucket.end as usize];
+        let (start, end) = if rows.len() <= SCAN_ROWS_MAX {
+            let start = rows
+                .iter()
+                .position(|other| *other >= hash)
+                .unwrap_or(rows.len());
+            let length = rows[start..]
+                .iter()
+                .position(|other| *other != hash)
+                .unwrap_or(rows.len() - start);
+            (start, start + length)
+        } else {
+            let start = rows.partition_point(|other| *other < hash);
+            (
+                start,
+                start + rows[start..].partition_point(|other| *other == hash),
+            )
+        };
+        bucket.start + start as u32..bucket.start + end as u32
+    }
+
+    /// The rows with this hash.
+    #[inline]
+    pub(crate) fn rows(&self, hashes: &[u64], hash: u64) -> Range<u32> {
+        Self::rows_in(hashes, self.bucket(hashes, hash), hash)
+    }
+
+    pub(crate) fn bytes(&self) -> usize {
+        self.starts.capacity() * size_of::<u32>()
+    }
+}

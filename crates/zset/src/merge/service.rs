@@ -1,0 +1,298 @@
+//! Where merges run: beside the steps, not in them.
+//!
+//! One thread serves all spines of a worker. It always continues the merge that has the fewest rows
+//! left, one slice at a time, so a small merge waits for at most one slice of a large one. Spines poll
+//! for results; they never wait, except when they hold too many batches. A merge whose spine is gone is
+//! dropped. A panic in a merge becomes its result.
+//!
+//! Inputs of a finished merge are handed back to the thread too: giving hundreds of megabytes back to
+//! the system takes milliseconds, which no step should pay.
+//!
+//! For tests and simulation a service can run inline instead: each insert spends a given fuel, so that
+//! everything is a function of the inputs.
+
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::batch::Batch;
+use crate::error::{Error, Result};
+use crate::merge::Merger;
+
+/// Rows that are merged before a smaller merge may take over: about 2 ms.
+const SLICE_ROWS: usize = 65_536;
+/// How often inputs that a snapshot still uses are looked at again.
+const DISCARD_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Runs the merges of spines; cheap to clone. The thread ends with its last service and spine.
+#[derive(Clone)]
+pub struct MergeService {
+    mode: Mode,
+}
+
+#[derive(Clone)]
+enum Mode {
+    Inline { fuel_rows: usize },
+    Thread(Arc<MergeThread>),
+}
+
+impl fmt::Debug for MergeService {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.mode {
+            Mode::Inline { fuel_rows } => write!(formatter, "MergeService::inline({fuel_rows})"),
+            Mode::Thread(_) => formatter.write_str("MergeService::thread"),
+        }
+    }
+}
+
+impl MergeService {
+    /// Merges on a thread of this name, or in the inserts if the system refuses one.
+    pub fn thread(name: &str) -> Self {
+        let (sender, receiver) = channel();
+        match std::thread::Builder::new()
+            .name(name.to_owned())
+            .spawn(move || serve(&receiver))
+        {
+            Ok(thread) => {
+                let thread = MergeThread {
+                    sender: Some(sender),
+                    thread: Some(thread),
+                };
+                Self {
+                    mode: Mode::Thread(Arc::new(thread)),
+                }
+            }
+            Err(_) => Self::inline(usize::MAX),
+        }
+    }
+
+    /// Merges about `fuel_rows` rows in each insert of each spine: deterministic.
+    pub fn inline(fuel_rows: usize) -> Self {
+        Self {
+            mode: Mode::Inline { fuel_rows },
+        }
+    }
+
+    /// The fuel of one insert.
+    pub(crate) fn fuel_rows(&self) -> usize {
+        match &self.mode {
+            Mode::Inline { fuel_rows } => *fuel_rows,
+            Mode::Thread(_) => 0,
+        }
+    }
+
+    pub(crate) fn start(&self, merger: Merger) -> RunningMerge {
+        let Mode::Thread(thread) = &self.mode else {
+            return RunningMerge::Inline(Box::new(merger));
+        };
+        let slot = Arc::new(Slot::default());
+        thread.send(Message::Merge(Box::new(Job {
+            merger,
+            slot: Arc::downgrade(&slot),
+        })));
+        RunningMerge::Thread(slot)
+    }
+
+    /// Drops batches where it does not delay a step.
+    pub(crate) fn discard(&self, batches: Vec<Arc<Batch>>) {
+        if let Mode::Thread(thread) = &self.mode {
+            thread.send(Message::Discard(batches));
+        }
+    }
+}
+
+/// A merge that was started.
+pub(crate) enum RunningMerge {
+    Inline(Box<Merger>),
+    Thread(Arc<Slot>),
+}
+
+impl RunningMerge {
+    /// The result, if it is there. An inline merge spends `fuel`.
+    pub(crate) fn poll(&mut self, fuel: &mut usize) -> Result<Option<Batch>> {
+        match self {
+            Self::Inline(merger) => merger.work(fuel),
+            Self::Thread(slot) => slot.lock().take().transpose(),
+        }
+    }
+
+    /// The result; waits for it.
+    pub(crate) fn wait(&mut self) -> Result<Batch> {
+        match self {
+            Self::Inline(merger) => loop {
+                if let Some(batch) = merger.work(&mut usize::MAX.clone())? {
+                    return Ok(batch);
+                }
+            },
+            Self::Thread(slot) => slot.wait(),
+        }
+    }
+}
+
+/// Where the thread puts a result: a mutex, because both sides hold it for a moment only, and a
+/// condition for the rare insert that has to wait.
+#[derive(Default)]
+pub(crate) struct Slot {
+    result: Mutex<Option<Result<Batch>>>,
+    is_ready: Condvar,
+}
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, Option<Result<Batch>>> {
+        self.result.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn put(&self, result: Result<Batch>) {
+        *self.lock() = Some(result);
+        self.is_ready.notify_all();
+    }
+
+    fn wait(&self) -> Result<Batch> {
+        let mut result = self.lock();
+        loop {
+            if let Some(result) = result.take() {
+                return result;
+            }
+            result = self
+                .is_ready
+                .wait(result)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+enum Message {
+    Merge(Box<Job>),
+    Discard(Vec<Arc<Batch>>),
+}
+
+struct Job {
+    merger: Merger,
+    /// Dead if the spine is gone.
+    slot: Weak<Slot>,
+}
+
+impl Drop for Job {
+    /// Whatever happens to the thread, nobody waits for ever.
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.upgrade() {
+            let mut result = slot.lock();
+            if result.is_none() && self.merger.rows_left() > 0 {
+                *result = Some(Err(Error::Invalid("a merge was abandoned".to_owned())));
+                slot.is_ready.notify_all();
+            }
+        }
+    }
+}
+
+struct MergeThread {
+    sender: Option<Sender<Message>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl MergeThread {
+    fn send(&self, message: Message) {
+        if let Some(sender) = &self.sender {
+            // If the thread were gone, dropping the message would put an error into its slot.
+            drop(sender.send(message));
+        }
+    }
+}
+
+impl Drop for MergeThread {
+    fn drop(&mut self) {
+        self.sender = None;
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+fn serve(receiver: &Receiver<Message>) {
+    let mut jobs: Vec<Box<Job>> = Vec::new();
+    let mut discarded: Vec<Arc<Batch>> = Vec::new();
+    loop {
+        match receive(receiver, &mut jobs, &mut discarded) {
+            Connection::Open => {}
+            Connection::Closed => return,
+        }
+        jobs.retain(|job| job.slot.strong_count() > 0);
+        discarded.retain(|batch| Arc::strong_count(batch) > 1);
+        if let Some(smallest) = (0..jobs.len()).min_by_key(|job| jobs[*job].merger.rows_left()) {
+            if let Some(result) = work(&mut jobs[smallest].merger) {
+                let job = jobs.swap_remove(smallest);
+                if let Some(slot) = job.slot.upgrade() {
+                    slot.put(result);
+                }
+            }
+        }
+    }
+}
+
+/// Is there anybody left who could send?
+enum Connection {
+    Open,
+    Closed,
+}
+
+/// Takes all messages that are there; waits for one if there is nothing else to do.
+fn receive(
+    receiver: &Receiver<Message>,
+    jobs: &mut Vec<Box<Job>>,
+    discarded: &mut Vec<Arc<Batch>>,
+) -> Connection {
+    let mut accept = |message| match message {
+        Message::Merge(job) => jobs.push(job),
+        Message::Discard(batches) => discarded.extend(batches),
+    };
+    loop {
+        match receiver.try_recv() {
+            Ok(message) => accept(message),
+            Err(TryRecvError::Empty) => break,
+            // All spines are gone too: nobody wants the results.
+            Err(TryRecvError::Disconnected) => return Connection::Closed,
+        }
+    }
+    if !jobs.is_empty() {
+        return Connection::Open;
+    }
+    let message = if discarded.is_empty() {
+        receiver.recv().map_err(|_| RecvTimeoutError::Disconnected)
+    } else {
+        receiver.recv_timeout(DISCARD_INTERVAL)
+    };
+    match message {
+        Ok(Message::Merge(job)) => jobs.push(job),
+        Ok(Message::Discard(batches)) => discarded.extend(batches),
+        Err(RecvTimeoutError::Timeout) => {}
+        Err(RecvTimeoutError::Disconnected) => return Connection::Closed,
+    }
+    Connection::Open
+}
+
+/// One slice; `Some` if the merge is done or has failed.
+fn work(merger: &mut Merger) -> Option<Result<Batch>> {
+    let mut fuel = SLICE_ROWS;
+    match catch_unwind(AssertUnwindSafe(|| merger.work(&mut fuel))) {
+        Ok(result) => result.transpose(),
+        Err(panic) => Some(Err(Error::Invalid(format!(
+            "a merge panicked: {}",
+            panic_message(panic.as_ref())
+        )))),
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(message), _) => message,
+        (_, Some(message)) => message,
+        _ => "without a message",
+    }
+}
+
+#[cfg(test)]
+mod tests;
