@@ -233,12 +233,7 @@ impl PlanBuilder {
         }
         let schema = self.schema(input).clone();
         let exchanged = self.exchange(input, key.clone());
-        let layout = Arc::new(Layout {
-            schema: schema.clone(),
-            key,
-            order,
-            hasher: self.hasher,
-        });
+        let layout = Arc::new(Layout::ordered(schema.clone(), key, order, self.hasher));
         self.add(OperatorSpec::Arrange { layout }, vec![exchanged], schema)
     }
 
