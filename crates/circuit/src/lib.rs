@@ -10,5 +10,6 @@ pub mod builder;
 pub mod dataflow;
 pub mod error;
 pub mod expression;
+mod operators;
 pub mod plan;
 pub mod table_input;
