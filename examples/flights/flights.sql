@@ -8,7 +8,8 @@
 
 -- Tables. Each has a connector that reads a file; `NA` stands for a missing value in all of them.
 -- A primary key makes a table an upsert table: inserting a row replaces the one of the same key,
--- and to delete a row its key is enough.
+-- and to delete a row its key is enough. (A table without one is a bag: equal rows count, and a
+-- deletion names the whole row.)
 
 CREATE TABLE airlines (
     carrier VARCHAR NOT NULL PRIMARY KEY,
@@ -57,8 +58,7 @@ CREATE TABLE planes (
     }]'
 );
 
--- No primary key: when summer time ends, an hour of the year has two rows. A table without one is
--- a bag: equal rows count, and a deletion names the whole row.
+-- `hour` is local time, which repeats an hour when summer time ends; `time_hour` is UTC.
 CREATE TABLE weather (
     origin     VARCHAR NOT NULL,
     year       INTEGER NOT NULL,
@@ -74,7 +74,8 @@ CREATE TABLE weather (
     precip     DOUBLE,      -- inches
     pressure   DOUBLE,
     visib      DOUBLE,      -- miles
-    time_hour  TIMESTAMP NOT NULL
+    time_hour  TIMESTAMP NOT NULL,
+    PRIMARY KEY (origin, time_hour)
 ) WITH (
     'connectors' = '[{
         "name": "file",
