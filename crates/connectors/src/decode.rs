@@ -7,12 +7,27 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use highwater_types::connector::FormatConfig;
+use highwater_types::connector::{Direction, FormatConfig, check_format};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::changes::ParsedChanges;
 use crate::error::{ConfigError, DecodeError, RowErrors};
 use crate::table::InputTable;
+
+mod arrow_ipc;
+mod batch;
+mod column;
+mod csv;
+mod flavor;
+mod json;
+mod json_value;
+mod parquet;
+mod rows;
+mod text_value;
+mod validity;
+mod value;
 
 /// A place between two records of a stream.
 ///
@@ -63,16 +78,44 @@ pub trait Decoder: Send {
     }
 }
 
+/// A piece ends behind the record that reaches this many bytes, however few records it has.
+pub(crate) const PIECE_BYTES_MAX: usize = 16 << 20;
+
+/// Larger records are errors. Columns count their bytes in 31 bits, which holds because a piece is
+/// less than `PIECE_BYTES_MAX` and one record, and no value is larger than its text.
+pub(crate) const RECORD_BYTES_MAX: usize = 256 << 20;
+const _: () = assert!(PIECE_BYTES_MAX + 2 * RECORD_BYTES_MAX < i32::MAX as usize);
+
+/// What becomes of names in the data that the table does not have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum UnknownColumns {
+    Error,
+    Ignore,
+}
+
+/// Reads a format's or transport's own options; a missing or `null` config means none.
+pub(crate) fn parse_config<T: DeserializeOwned>(config: &Value) -> Result<T, ConfigError> {
+    let empty = Value::Object(serde_json::Map::new());
+    let config = if config.is_null() { &empty } else { config };
+    T::deserialize(config).map_err(|error| ConfigError::new(format!("config: {error}")))
+}
+
 /// A format in the registry.
 pub struct InputFormat {
     pub name: &'static str,
-    make: fn(&serde_json::Value, &Arc<InputTable>, StreamPosition) -> MadeDecoder,
+    make: fn(&Value, &Arc<InputTable>, StreamPosition) -> MadeDecoder,
 }
 
 type MadeDecoder = Result<Box<dyn Decoder>, ConfigError>;
 
 /// All formats that can be read, by name.
-pub const INPUT_FORMATS: &[InputFormat] = &[];
+pub const INPUT_FORMATS: &[InputFormat] = &[
+    InputFormat { name: "arrow_ipc", make: arrow_ipc::make },
+    InputFormat { name: "csv", make: csv::make },
+    InputFormat { name: "json", make: json::make },
+    InputFormat { name: "parquet", make: parquet::make },
+];
 
 /// Makes the decoder of a format for a stream that goes on at `start`.
 pub fn decoder(
@@ -80,10 +123,7 @@ pub fn decoder(
     table: &Arc<InputTable>,
     start: StreamPosition,
 ) -> MadeDecoder {
-    highwater_types::connector::check_format(
-        &format.name,
-        highwater_types::connector::Direction::Input,
-    )?;
+    check_format(&format.name, Direction::Input)?;
     let known = INPUT_FORMATS.iter().find(|known| known.name == format.name);
     let known =
         known.ok_or_else(|| ConfigError::new(format!("unknown format `{}`", format.name)))?;

@@ -133,12 +133,6 @@ pub enum DecodeError {
 /// A row that cannot be written in a format.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EncodeError {
-    #[error("column `{column}` of type {data_type} cannot be written as {format}")]
-    UnsupportedType {
-        column: String,
-        data_type: String,
-        format: &'static str,
-    },
     #[error("{0}")]
     Arrow(String),
 }
