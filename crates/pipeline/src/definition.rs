@@ -1,0 +1,84 @@
+//! What a pipeline is made of: the plan, and what clients know its relations by.
+
+use std::sync::Arc;
+
+use highwater_circuit::dataflow::RelationRef;
+use highwater_circuit::plan::{Plan, ViewDefinition};
+use highwater_connectors::table::InputTable;
+use highwater_types::connector::ConnectorConfig;
+use highwater_types::relation::Relation;
+
+/// A program, ready to run.
+#[derive(Clone, Debug)]
+pub struct Definition {
+    /// The circuit; its tables and views are in the order of `tables` and `views`.
+    pub plan: Arc<Plan>,
+    pub tables: Vec<TableSetup>,
+    pub views: Vec<ViewSetup>,
+}
+
+/// A table with its input connectors.
+#[derive(Clone, Debug)]
+pub struct TableSetup {
+    pub input: Arc<InputTable>,
+    /// Refuses deletions.
+    pub append_only: bool,
+    pub connectors: Vec<ConnectorConfig>,
+}
+
+/// A view with its output connectors.
+#[derive(Clone, Debug)]
+pub struct ViewSetup {
+    pub relation: Relation,
+    pub connectors: Vec<ConnectorConfig>,
+}
+
+impl Definition {
+    /// The relation's description.
+    pub fn relation(&self, relation: RelationRef) -> Option<&Relation> {
+        match relation {
+            RelationRef::Table(index) => self.tables.get(index).map(|table| table.input.relation()),
+            RelationRef::View(index) => self.views.get(index).map(|view| &view.relation),
+        }
+    }
+
+    /// All tables, then all views.
+    pub fn relations(&self) -> impl Iterator<Item = (RelationRef, &Relation)> {
+        let tables = self.tables.iter().enumerate();
+        let views = self.views.iter().enumerate();
+        tables
+            .map(|(index, table)| (RelationRef::Table(index), table.input.relation()))
+            .chain(views.map(|(index, view)| (RelationRef::View(index), &view.relation)))
+    }
+
+    /// True if the present contents of the relation are kept.
+    pub fn is_materialized(&self, relation: RelationRef) -> bool {
+        let contents = match relation {
+            RelationRef::Table(index) => self.plan.tables.get(index).map(|table| table.contents),
+            RelationRef::View(index) => self.plan.views.get(index).map(|view| view.contents),
+        };
+        contents.flatten().is_some()
+    }
+
+    /// The plan with one more view per table, so that tables can be followed like views. Their
+    /// positions are behind the real views', in the order of the tables.
+    pub(crate) fn plan_with_table_views(&self) -> Plan {
+        let mut plan = Plan::clone(&self.plan);
+        let tables = self.plan.tables.iter();
+        plan.views.extend(tables.map(|table| ViewDefinition {
+            name: table.name.clone(),
+            schema: table.schema.clone(),
+            node: table.contents.unwrap_or(table.node),
+            contents: None,
+        }));
+        plan
+    }
+
+    /// Whose changes the view at this position of [`Self::plan_with_table_views`] has.
+    pub(crate) fn relation_of_view(&self, view: usize) -> RelationRef {
+        match view.checked_sub(self.views.len()) {
+            None => RelationRef::View(view),
+            Some(table) => RelationRef::Table(table),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! What a caller of a pipeline can be told.
+
+use highwater_circuit::error::Error as CircuitError;
+use highwater_connectors::error::{ConfigError, TransportError};
+
+/// Errors of this crate. The HTTP status of each is the server's business.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The pipeline was stopped on request.
+    #[error("the pipeline has stopped")]
+    Stopped,
+    /// A step failed; the pipeline does nothing more, but still tells its statistics.
+    #[error("the pipeline was terminated by an error: {message}")]
+    Terminated { message: String },
+    #[error("there is no endpoint `{name}`{}", known_names(.known))]
+    UnknownEndpoint { name: String, known: Vec<String> },
+    #[error(
+        "`{relation}` is not materialized, so its present contents are not kept; declare it MATERIALIZED or do not ask for a snapshot"
+    )]
+    NotMaterialized { relation: String },
+    #[error("transaction {transaction_id} is in progress; commit it first")]
+    TransactionInProgress { transaction_id: i64 },
+    #[error("no transaction is in progress")]
+    NoTransaction,
+    /// Not a token that any pipeline gave.
+    #[error("the completion token cannot be read: {reason}")]
+    InvalidToken { reason: String },
+    /// A token of an earlier run of the pipeline.
+    #[error("the completion token was given before the pipeline was restarted")]
+    OtherIncarnation,
+    #[error("the endpoint of the completion token is gone")]
+    UnknownTokenEndpoint,
+    #[error("connector `{endpoint}`: {source}")]
+    Connector {
+        endpoint: String,
+        source: TransportError,
+    },
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Circuit(#[from] CircuitError),
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+}
+
+fn known_names(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        names => format!("; there are `{}`", names.join("`, `")),
+    }
+}
+
+pub type Result<T> = std::result::Result<T, Error>;

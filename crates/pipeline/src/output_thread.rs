@@ -1,0 +1,105 @@
+//! The thread of an output connector: changes in, bytes out, a report for each step.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::Sender;
+
+use arrow::datatypes::SchemaRef;
+use highwater_connectors::encode::Encoder;
+use highwater_connectors::error::{EncodeError, TransportError};
+use highwater_connectors::output::OutputTransport;
+use highwater_zset::Delta;
+use tokio::sync::mpsc::UnboundedReceiver;
+
+use crate::engine::panic_message;
+use crate::event::{EndpointId, Event, OutputMessage};
+use crate::input_thread::transport_message;
+
+/// What writes a connector's changes.
+pub(crate) struct OutputWriter {
+    pub(crate) encoder: Box<dyn Encoder>,
+    pub(crate) transport: Box<dyn OutputTransport>,
+    pub(crate) schema: SchemaRef,
+}
+
+/// Writes until the pipeline says that nothing follows.
+pub(crate) fn run(
+    mut writer: OutputWriter,
+    output: EndpointId,
+    mut messages: UnboundedReceiver<OutputMessage>,
+    events: &Sender<Event>,
+) {
+    let mut writing = || write_all(&mut writer, output, &mut messages, events);
+    let result = catch_unwind(AssertUnwindSafe(&mut writing));
+    let message = match result {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => transport_message(&error),
+        Err(panic) => format!("the connector panicked: {}", panic_message(panic.as_ref())),
+    };
+    // If the controller is gone, the failure of an output means nothing any more.
+    let _ = events.send(Event::OutputFailed { output, message });
+}
+
+fn write_all(
+    writer: &mut OutputWriter,
+    output: EndpointId,
+    messages: &mut UnboundedReceiver<OutputMessage>,
+    events: &Sender<Event>,
+) -> Result<(), TransportError> {
+    while let Some(message) = messages.blocking_recv() {
+        let (step, deltas) = match message {
+            OutputMessage::Changes { step, deltas } => (step, deltas),
+            // Connectors are there from the first step on: they have all contents as changes.
+            OutputMessage::Snapshot { .. } => continue,
+            OutputMessage::End { .. } => return Ok(()),
+        };
+        let records = deltas
+            .iter()
+            .flat_map(|delta| delta.weights().iter())
+            .map(|weight| weight.unsigned_abs())
+            .sum();
+        let bytes = match writer.write(step, &deltas) {
+            Ok(bytes) => bytes,
+            Err(TransportError::Encode(error)) => {
+                let message = format!("step {step}: {error}");
+                // The send that follows finds out whether the controller is gone.
+                let _ = events.send(Event::EncodeFailed { output, message });
+                0
+            }
+            Err(error) => return Err(error),
+        };
+        let delivered = Event::Delivered {
+            output,
+            step,
+            records,
+            bytes,
+        };
+        if events.send(delivered).is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+impl OutputWriter {
+    /// Writes the changes of a step; returns the bytes.
+    fn write(&mut self, step: u64, deltas: &[Delta]) -> Result<u64, TransportError> {
+        let delta = Delta::concat(&self.schema, deltas)
+            .map_err(|error| EncodeError::Arrow(error.to_string()))?;
+        let mut bytes = 0;
+        let mut failure = None;
+        let transport = &mut self.transport;
+        let encoded = self.encoder.encode(&delta, &mut |piece| {
+            bytes += piece.len() as u64;
+            transport.write(step, piece).map_err(|error| {
+                failure = Some(error);
+                EncodeError::Arrow("the transport failed".to_owned())
+            })
+        });
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        encoded?;
+        self.transport.step_done(step)?;
+        Ok(bytes)
+    }
+}

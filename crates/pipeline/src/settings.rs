@@ -1,0 +1,45 @@
+//! How a pipeline runs: limits and sizes, with their defaults.
+
+use std::time::Duration;
+
+/// Settings of a pipeline.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    pub workers: usize,
+    /// Draws the order of rows in state; once per pipeline.
+    pub hash_seed: u64,
+    /// A step takes up queued input until it has this many rows.
+    pub step_rows_max: usize,
+    /// A step waits for this many queued records, but not longer than `buffering_delay_max`.
+    pub batch_records_min: u64,
+    pub buffering_delay_max: Duration,
+    /// Steps in the dataflow at once, when there is a backlog of full steps.
+    pub steps_in_flight_max: usize,
+    /// Bounds of what an HTTP input has queued.
+    pub http_queued_records_max: u64,
+    pub http_queued_bytes_max: u64,
+    /// Bytes of input (as read) that a transaction gathers; beyond them input waits for the commit.
+    pub transaction_bytes_max: u64,
+    /// Changes that an output has not delivered yet; beyond them steps wait.
+    pub output_queued_records_max: u64,
+    /// Changes that a follower without back-pressure has not read yet; beyond them it is cut off.
+    pub follower_queued_records_max: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            workers: 1,
+            hash_seed: 0,
+            step_rows_max: 100_000,
+            batch_records_min: 0,
+            buffering_delay_max: Duration::ZERO,
+            steps_in_flight_max: 2,
+            http_queued_records_max: 1_000_000,
+            http_queued_bytes_max: 256 << 20,
+            transaction_bytes_max: 4 << 30,
+            output_queued_records_max: 1_000_000,
+            follower_queued_records_max: 1_000_000,
+        }
+    }
+}
