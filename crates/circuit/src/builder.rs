@@ -64,6 +64,17 @@ impl PlanBuilder {
         &self.nodes[node.0]
     }
 
+    /// The primary key of a table node, by which it is arranged; empty for all other nodes.
+    pub fn primary_key(&self, node: NodeIndex) -> &[usize] {
+        match self.nodes[node.0].operator {
+            OperatorSpec::Table { table } => self
+                .tables
+                .get(table)
+                .map_or(&[], |table| &table.primary_key),
+            _ => &[],
+        }
+    }
+
     /// An input table; `primary_key` may be empty. `definition` is a text that changes whenever the
     /// table's stored contents would no longer fit (its columns and types are added to it).
     pub fn table(
@@ -287,7 +298,6 @@ impl PlanBuilder {
         on: &[(usize, usize)],
         anti: bool,
     ) -> NodeIndex {
-        let schema = self.schema(left).clone();
         let right_keys: Vec<usize> = on.iter().map(|&(_, right)| right).collect();
         let right = self.select(right, &right_keys);
         let on: Vec<_> = on
@@ -295,7 +305,20 @@ impl PlanBuilder {
             .enumerate()
             .map(|(index, &(left, _))| (left, index))
             .collect();
-        let (left, right) = self.arrange_pair(left, right, &on);
+        self.semi_join_arranged(left, right, &on, anti)
+    }
+
+    /// As [`Self::semi_join`], against an arrangement of all columns of `right`: better than
+    /// another one of its keys if a join or a primary key needs that arrangement anyway.
+    pub fn semi_join_arranged(
+        &mut self,
+        left: NodeIndex,
+        right: NodeIndex,
+        on: &[(usize, usize)],
+        anti: bool,
+    ) -> NodeIndex {
+        let schema = self.schema(left).clone();
+        let (left, right) = self.arrange_pair(left, right, on);
         self.add(OperatorSpec::SemiJoin { anti }, vec![left, right], schema)
     }
 
