@@ -23,6 +23,8 @@ mod aggregate;
 mod flat_map;
 mod partial_aggregate;
 mod single_row;
+#[cfg(test)]
+mod test_support;
 mod top_k;
 mod window;
 
