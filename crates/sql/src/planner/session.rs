@@ -1,0 +1,56 @@
+//! DataFusion's settings, functions and parser options: the same for views and ad-hoc queries.
+//!
+//! Decisions:
+//! - `1.5` is a DECIMAL, as in the SQL standard; `1.5e0` is a DOUBLE. Decimals are exact, so sums
+//!   of prices come out as written.
+//! - NULLs sort as if larger than every value: last in ascending, first in descending order.
+//! - Strings are plain Utf8: string views would be a second type for the same thing.
+
+use std::sync::{Arc, LazyLock};
+
+use datafusion::execution::SessionStateDefaults;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::logical_expr::AggregateUDF;
+use datafusion::prelude::SessionConfig;
+
+use crate::expression::arg_extreme;
+use crate::planner::single_value::SingleValue;
+
+/// The state that plans views: building it takes milliseconds, so it is done once per process.
+pub(crate) fn view_session() -> &'static SessionState {
+    static SESSION: LazyLock<SessionState> = LazyLock::new(|| {
+        let mut config = session_config();
+        // Subqueries become joins, which the circuit has.
+        config
+            .options_mut()
+            .optimizer
+            .enable_physical_uncorrelated_scalar_subquery = false;
+        // NULL keys match nothing: rows with them need not be kept.
+        config.options_mut().optimizer.filter_null_join_keys = true;
+        session_state(config)
+    });
+    &SESSION
+}
+
+/// The settings that views and ad-hoc queries share.
+pub(crate) fn session_config() -> SessionConfig {
+    let mut config = SessionConfig::new().with_information_schema(false);
+    let parser = &mut config.options_mut().sql_parser;
+    parser.collect_spans = true;
+    parser.parse_float_as_decimal = true;
+    parser.map_string_types_to_utf8view = false;
+    config
+}
+
+/// A state with all functions, ours included.
+pub(crate) fn session_state(config: SessionConfig) -> SessionState {
+    let mut aggregates = SessionStateDefaults::default_aggregate_functions();
+    aggregates.push(Arc::new(AggregateUDF::from(SingleValue::new())));
+    aggregates.push(Arc::new(arg_extreme::arg_min()));
+    aggregates.push(Arc::new(arg_extreme::arg_max()));
+    SessionStateBuilder::new()
+        .with_config(config)
+        .with_default_features()
+        .with_aggregate_functions(aggregates)
+        .build()
+}

@@ -1,0 +1,1 @@
+//! Programs with mistakes, and what is said about them.
