@@ -67,8 +67,11 @@ struct Side {
 
 impl Aggregate {
     pub(super) fn new(spec: &AggregateSpec, context: &BuildContext<'_>) -> Self {
-        let inputs: Vec<SchemaRef> =
-            context.inputs.iter().map(|input| input.schema.clone()).collect();
+        let inputs: Vec<SchemaRef> = context
+            .inputs
+            .iter()
+            .map(|input| input.schema.clone())
+            .collect();
         let slots = Slots::new(spec, &inputs);
         let group_fields = inputs[0].fields()[..spec.group_columns].iter();
         let mut fields: Vec<Field> = group_fields.map(|field| field.as_ref().clone()).collect();
@@ -93,13 +96,21 @@ impl Aggregate {
             if rows.is_empty() {
                 continue;
             }
-            assert!(rows.len() == 1 && read.weights[rows.start] == 1, "I1: one state per group");
+            assert!(
+                rows.len() == 1 && read.weights[rows.start] == 1,
+                "I1: one state per group"
+            );
             *row_of_group = Some(rows.start as u32);
             groups.push(key as u32);
         }
         let (group_columns, columns) = read.rows.columns().split_at(self.group_columns);
         let (group_columns, columns) = (group_columns.to_vec(), columns.to_vec());
-        Ok(Old { group_columns, columns, groups, row_of_group })
+        Ok(Old {
+            group_columns,
+            columns,
+            groups,
+            row_of_group,
+        })
     }
 
     /// Row counts and states of the touched groups after the step: old ones plus all deltas.
@@ -107,7 +118,9 @@ impl Aggregate {
         let count = touched.keys.len();
         let mut columns = Vec::with_capacity(old.columns.len());
         for (input, slots) in self.slots.linear.iter().enumerate() {
-            let (Some(slots), Some(delta)) = (slots, &touched.linear[input]) else { continue };
+            let (Some(slots), Some(delta)) = (slots, &touched.linear[input]) else {
+                continue;
+            };
             let (groups, weights) = delta.after(&old.groups);
             let failed = |name| move |error| linear_error(name, &error, touched.keys.columns());
             let rows = WeightedRows::new(&weights, &groups, count).map_err(failed("COUNT"))?;
@@ -139,12 +152,16 @@ impl Aggregate {
     ) -> Result<Vec<ArrayRef>, OperatorError> {
         let finish = |output: &Output| match output {
             Output::Value { state_column } => Ok(columns[*state_column].clone()),
-            Output::Linear { name, state, state_columns } => {
-                state.finish(&columns[state_columns.clone()]).map_err(|mut error| {
+            Output::Linear {
+                name,
+                state,
+                state_columns,
+            } => state
+                .finish(&columns[state_columns.clone()])
+                .map_err(|mut error| {
                     error.group = group_of_row(error.group);
                     linear_error(name, &error, keys.columns())
-                })
-            }
+                }),
         };
         self.slots.outputs.iter().map(finish).collect()
     }
@@ -155,13 +172,23 @@ impl Aggregate {
             // I1 and I2: no state, but a row, unless there was no step yet.
             let row = (!is_first).then_some(0);
             let columns = self.finish(&self.slots.zero()?, keys, |_| 0)?;
-            return Ok(Side { columns, row_of_group: vec![row; keys.len()] });
+            return Ok(Side {
+                columns,
+                row_of_group: vec![row; keys.len()],
+            });
         }
         let columns = self.finish(&old.columns, keys, |row| old.groups[row] as usize)?;
         let row_counts = old.columns[0].as_primitive::<Int64Type>().values();
         let is_output = |row: &u32| self.is_global || row_counts[*row as usize] > 0;
-        let row_of_group = old.row_of_group.iter().map(|row| row.filter(is_output)).collect();
-        Ok(Side { columns, row_of_group })
+        let row_of_group = old
+            .row_of_group
+            .iter()
+            .map(|row| row.filter(is_output))
+            .collect();
+        Ok(Side {
+            columns,
+            row_of_group,
+        })
     }
 
     /// The output rows after the step.
@@ -174,7 +201,10 @@ impl Aggregate {
             .zip(row_counts.iter())
             .map(|(group, &count)| (self.is_global || count > 0).then_some(group))
             .collect();
-        Ok(Side { columns: self.finish(columns, keys, |group| group)?, row_of_group })
+        Ok(Side {
+            columns: self.finish(columns, keys, |group| group)?,
+            row_of_group,
+        })
     }
 
     /// Retractions of old output rows and insertions of new ones, where they differ.
@@ -205,11 +235,17 @@ impl Aggregate {
             }
         }
         let groups = UInt32Array::from(groups);
-        let of_groups = keys.columns().iter().map(|column| take(column, &groups, None));
+        let of_groups = keys
+            .columns()
+            .iter()
+            .map(|column| take(column, &groups, None));
         let calls = old.columns.iter().zip(&new.columns);
         let of_calls = calls.map(|(old, new)| interleave(&[old.as_ref(), new.as_ref()], &places));
         let columns = of_groups.chain(of_calls).collect::<Result<Vec<_>, _>>()?;
-        Ok(Delta::new(record_batch(&self.schema, columns, weights.len())?, weights.into()))
+        Ok(Delta::new(
+            record_batch(&self.schema, columns, weights.len())?,
+            weights.into(),
+        ))
     }
 
     /// Replaces the rows of the touched groups in the spine.
@@ -217,14 +253,26 @@ impl Aggregate {
         // I1: values do not count.
         let mut is_zero = vec![true; keys.len()];
         let state_columns = new.len() - self.slots.values.len();
-        new[..state_columns].iter().for_each(|column| clear_unless_zero(column, &mut is_zero));
+        new[..state_columns]
+            .iter()
+            .for_each(|column| clear_unless_zero(column, &mut is_zero));
         let is_kept: BooleanArray = is_zero.iter().map(|is_zero| Some(!is_zero)).collect();
         let kept = is_kept.true_count();
         let old_columns = old.group_columns.iter().chain(&old.columns);
-        let columns = old_columns.zip(keys.columns().iter().chain(new)).map(|(old, new)| {
-            let new = if kept == keys.len() { new.clone() } else { filter(new, &is_kept)? };
-            if old.is_empty() { Ok(new) } else { concat(&[old.as_ref(), new.as_ref()]) }
-        });
+        let columns = old_columns
+            .zip(keys.columns().iter().chain(new))
+            .map(|(old, new)| {
+                let new = if kept == keys.len() {
+                    new.clone()
+                } else {
+                    filter(new, &is_kept)?
+                };
+                if old.is_empty() {
+                    Ok(new)
+                } else {
+                    concat(&[old.as_ref(), new.as_ref()])
+                }
+            });
         let columns = columns.collect::<Result<Vec<_>, _>>()?;
         let mut weights = vec![-1; old.groups.len()];
         weights.resize(old.groups.len() + kept, 1);
@@ -246,16 +294,26 @@ impl Operator for Aggregate {
             RowHasher::owner(hash, context.workers) == context.worker
         };
         let with_empty_key = self.is_global && context.is_first && is_owner();
-        let touched =
-            Touched::collect(&self.slots, inputs, self.group_columns, hasher, with_empty_key)?;
+        let touched = Touched::collect(
+            &self.slots,
+            inputs,
+            self.group_columns,
+            hasher,
+            with_empty_key,
+        )?;
         let keys = &touched.keys;
         if keys.is_empty() {
             return Ok(Flow::UNCHANGED);
         }
         let old = self.read_old(keys)?;
         let mut new = self.new_states(&touched, &old)?;
-        let values =
-            reread::values(&self.slots, inputs, &touched, &old.columns, &old.row_of_group)?;
+        let values = reread::values(
+            &self.slots,
+            inputs,
+            &touched,
+            &old.columns,
+            &old.row_of_group,
+        )?;
         new.extend(values);
         let old_side = self.old_side(&old, keys, context.is_first)?;
         let new_side = self.new_side(&new, keys)?;

@@ -15,15 +15,22 @@ pub(super) struct FlatMap {
 
 impl FlatMap {
     pub(super) fn new(function: Arc<dyn FlatMapFunction>, context: &BuildContext<'_>) -> Self {
-        Self { function, schema: context.node.schema.clone() }
+        Self {
+            function,
+            schema: context.node.schema.clone(),
+        }
     }
 
     fn expand(&self, delta: &Delta) -> Result<Delta, OperatorError> {
         let function = &self.function;
-        let (rows, origins) =
-            evaluate(function.fingerprint(), delta.rows(), |rows| function.evaluate(rows))?;
+        let (rows, origins) = evaluate(function.fingerprint(), delta.rows(), |rows| {
+            function.evaluate(rows)
+        })?;
         let weights = delta.weights();
-        let weights: Vec<i64> = origins.iter().map(|&origin| weights[origin as usize]).collect();
+        let weights: Vec<i64> = origins
+            .iter()
+            .map(|&origin| weights[origin as usize])
+            .collect();
         let rows = record_batch(&self.schema, rows.columns().to_vec(), weights.len())?;
         Ok(Delta::new(rows, weights.into()))
     }
@@ -31,7 +38,10 @@ impl FlatMap {
 
 impl Operator for FlatMap {
     fn step(&mut self, inputs: &[&Flow], _context: &StepContext) -> Result<Flow, OperatorError> {
-        let expanded = inputs[0].deltas().into_iter().map(|delta| self.expand(&delta));
+        let expanded = inputs[0]
+            .deltas()
+            .into_iter()
+            .map(|delta| self.expand(&delta));
         Ok(Flow::Delta(expanded.collect::<Result<_, _>>()?))
     }
 }

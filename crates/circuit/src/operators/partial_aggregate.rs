@@ -59,13 +59,24 @@ impl PartialAggregate {
         }
         let weights = match deltas {
             [only] => only.weights().clone(),
-            _ => deltas.iter().flat_map(|delta| delta.weights().iter().copied()).collect(),
+            _ => deltas
+                .iter()
+                .flat_map(|delta| delta.weights().iter().copied())
+                .collect(),
         };
-        Ok(Input { rows: weights.len(), weights, columns })
+        Ok(Input {
+            rows: weights.len(),
+            weights,
+            columns,
+        })
     }
 
     /// Row counts and states of each group: the output without its group columns.
-    fn states(&self, input: &Input, groups: &Grouping) -> Result<Vec<ArrayRef>, (usize, LinearError)> {
+    fn states(
+        &self,
+        input: &Input,
+        groups: &Grouping,
+    ) -> Result<Vec<ArrayRef>, (usize, LinearError)> {
         let weigh = |weights| WeightedRows::new(weights, &groups.groups, groups.len());
         let all_rows = weigh(&input.weights).map_err(|error| (usize::MAX, error))?;
         // NULL arguments weigh nothing; calls on one column share the weights.
@@ -82,19 +93,19 @@ impl PartialAggregate {
             .map_err(|error| (usize::MAX, error))?;
         let mut columns = vec![all_rows.counts.clone()];
         for (index, call) in self.calls.iter().enumerate() {
-            let argument = call.argument.and_then(|argument| input.columns[argument].as_ref());
-            let rows = call.argument.and_then(|argument| not_null[argument].as_ref());
+            let argument = call
+                .argument
+                .and_then(|argument| input.columns[argument].as_ref());
+            let rows = call
+                .argument
+                .and_then(|argument| not_null[argument].as_ref());
             let states = call.state.accumulate(argument, rows.unwrap_or(&all_rows));
             columns.extend(states.map_err(|error| (index, error))?);
         }
         Ok(columns)
     }
 
-    fn describe(
-        &self,
-        (call, error): (usize, LinearError),
-        keys: &[ArrayRef],
-    ) -> OperatorError {
+    fn describe(&self, (call, error): (usize, LinearError), keys: &[ArrayRef]) -> OperatorError {
         let name = self.calls.get(call).map_or("COUNT", |call| call.name);
         linear_error(name, &error, keys)
     }
@@ -113,8 +124,10 @@ fn gather_column(deltas: &[Delta], column: usize) -> Result<ArrayRef, OperatorEr
     if let [only] = deltas {
         return Ok(only.rows().column(column).clone());
     }
-    let pieces: Vec<&dyn Array> =
-        deltas.iter().map(|delta| delta.rows().column(column).as_ref()).collect();
+    let pieces: Vec<&dyn Array> = deltas
+        .iter()
+        .map(|delta| delta.rows().column(column).as_ref())
+        .collect();
     Ok(concat(&pieces)?)
 }
 
@@ -125,15 +138,21 @@ impl Operator for PartialAggregate {
             return Ok(Flow::UNCHANGED);
         }
         let input = self.gather(&deltas)?;
-        let group_columns: Vec<ArrayRef> =
-            self.group.iter().filter_map(|&column| input.columns[column].clone()).collect();
+        let group_columns: Vec<ArrayRef> = self
+            .group
+            .iter()
+            .filter_map(|&column| input.columns[column].clone())
+            .collect();
         let groups = Grouping::new(context.hasher, &group_columns, input.rows)?;
         let mut columns = groups.key_columns()?;
-        let states =
-            self.states(&input, &groups).map_err(|error| self.describe(error, &columns))?;
+        let states = self
+            .states(&input, &groups)
+            .map_err(|error| self.describe(error, &columns))?;
         // Groups in which all cancels need not travel.
         let mut is_zero = vec![true; groups.len()];
-        states.iter().for_each(|column| clear_unless_zero(column, &mut is_zero));
+        states
+            .iter()
+            .for_each(|column| clear_unless_zero(column, &mut is_zero));
         columns.extend(states);
         let rows = record_batch(&self.schema, columns, groups.len())?;
         let delta = Delta::insertions(rows);

@@ -34,7 +34,10 @@ struct Passed {
 
 impl TopK {
     pub(super) fn new(spec: &TopKSpec, context: &BuildContext<'_>) -> Self {
-        Self { spec: spec.clone(), schema: context.node.schema.clone() }
+        Self {
+            spec: spec.clone(),
+            schema: context.node.schema.clone(),
+        }
     }
 
     /// The passing rows of these partitions.
@@ -46,7 +49,11 @@ impl TopK {
             Rank::Rank | Rank::DenseRank => last.saturating_add(1),
         };
         loop {
-            let read_limit = if limit == u64::MAX { ReadLimit::All } else { ReadLimit::Weight(limit) };
+            let read_limit = if limit == u64::MAX {
+                ReadLimit::All
+            } else {
+                ReadLimit::Weight(limit)
+            };
             let groups = snapshot.read_groups(keys, read_limit)?;
             if let Some(key) = first_negative(&groups, keys) {
                 return Err(negative_multiplicity("top k", keys, key));
@@ -138,12 +145,19 @@ impl TopK {
     fn emit(&self, groups: &Groups, passed: Passed) -> Result<Delta, OperatorError> {
         let count = passed.rows.len();
         let rows = UInt32Array::from(passed.rows);
-        let columns = groups.rows.columns().iter().map(|column| take(column, &rows, None));
+        let columns = groups
+            .rows
+            .columns()
+            .iter()
+            .map(|column| take(column, &rows, None));
         let mut columns: Vec<ArrayRef> = columns.collect::<Result<_, _>>()?;
         if self.spec.with_rank {
             columns.push(Arc::new(UInt64Array::from(passed.ranks)));
         }
-        Ok(Delta::new(record_batch(&self.schema, columns, count)?, passed.weights.into()))
+        Ok(Delta::new(
+            record_batch(&self.schema, columns, count)?,
+            passed.weights.into(),
+        ))
     }
 }
 
@@ -158,8 +172,11 @@ impl Passed {
 /// Per row: is it equal to the one before in all order columns? Meaningless at a key's first row.
 fn ties_with_previous(layout: &Layout, groups: &Groups) -> Result<Vec<bool>, OperatorError> {
     let rows = groups.weights.len() as u32;
-    let columns: Vec<ArrayRef> =
-        layout.order.iter().map(|order| groups.rows.column(order.column).clone()).collect();
+    let columns: Vec<ArrayRef> = layout
+        .order
+        .iter()
+        .map(|order| groups.rows.column(order.column).clone())
+        .collect();
     let these: Vec<u32> = (0..rows).collect();
     let previous: Vec<u32> = (0..rows).map(|row| row.saturating_sub(1)).collect();
     Ok(equal_rows(&columns, &these, &columns, &previous)?)

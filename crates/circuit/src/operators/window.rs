@@ -12,9 +12,7 @@ use arrow::compute::{concat, concat_batches};
 use arrow::datatypes::SchemaRef;
 use highwater_zset::{Delta, Keys, ReadLimit, Snapshot};
 
-use super::{
-    BuildContext, Flow, Operator, OperatorError, StepContext, format_row, record_batch,
-};
+use super::{BuildContext, Flow, Operator, OperatorError, StepContext, format_row, record_batch};
 use crate::expression::PartitionFunction;
 use partitions::partition;
 
@@ -25,7 +23,10 @@ pub(super) struct Window {
 
 impl Window {
     pub(super) fn new(function: Arc<dyn PartitionFunction>, context: &BuildContext<'_>) -> Self {
-        Self { function, schema: context.node.schema.clone() }
+        Self {
+            function,
+            schema: context.node.schema.clone(),
+        }
     }
 
     /// All rows of these partitions with their further columns, each with weight 1.
@@ -38,12 +39,18 @@ impl Window {
                 continue;
             }
             let rows = partition(&groups, key, keys, "window")?;
-            let columns = self.function.evaluate(&rows).map_err(|error| OperatorError {
-                expression: self.function.fingerprint().to_owned(),
-                row: format_row(keys.columns(), key),
-                message: error.message,
-            })?;
-            added.iter_mut().zip(columns).for_each(|(all, column)| all.push(column));
+            let columns = self
+                .function
+                .evaluate(&rows)
+                .map_err(|error| OperatorError {
+                    expression: self.function.fingerprint().to_owned(),
+                    row: format_row(keys.columns(), key),
+                    message: error.message,
+                })?;
+            added
+                .iter_mut()
+                .zip(columns)
+                .for_each(|(all, column)| all.push(column));
             pieces.push(rows);
         }
         if pieces.is_empty() {
@@ -55,7 +62,11 @@ impl Window {
             let pieces: Vec<&dyn Array> = pieces.iter().map(AsRef::as_ref).collect();
             columns.push(concat(&pieces)?);
         }
-        Ok(Delta::insertions(record_batch(&self.schema, columns, rows.num_rows())?))
+        Ok(Delta::insertions(record_batch(
+            &self.schema,
+            columns,
+            rows.num_rows(),
+        )?))
     }
 }
 

@@ -35,7 +35,9 @@ impl LinearState for BooleanCount {
             Some(argument) => {
                 let flags = argument.as_boolean().values();
                 let weighted = rows.weights.iter().zip(flags);
-                weighted.map(|(&weight, flag)| weight * i64::from(flag == decisive)).collect()
+                weighted
+                    .map(|(&weight, flag)| weight * i64::from(flag == decisive))
+                    .collect()
             }
             None => rows.weights.to_vec(),
         };
@@ -44,16 +46,18 @@ impl LinearState for BooleanCount {
     }
 
     fn add(&self, states: &[ArrayRef], rows: &WeightedRows<'_>) -> LinearResult<Vec<ArrayRef>> {
-        states.iter().map(|counts| add_counts(counts, rows)).collect()
+        states
+            .iter()
+            .map(|counts| add_counts(counts, rows))
+            .collect()
     }
 
     fn finish(&self, states: &[ArrayRef]) -> LinearResult<ArrayRef> {
         let decisive: &Int64Array = states[0].as_primitive();
         let counts = values::<Int64Type>(&states[1]);
         let wanted = self.wanted == Wanted::AnyTrue;
-        let result = |(&decisive, &count): (&i64, &i64)| {
-            (count != 0).then_some((decisive != 0) == wanted)
-        };
+        let result =
+            |(&decisive, &count): (&i64, &i64)| (count != 0).then_some((decisive != 0) == wanted);
         let results: BooleanArray = decisive.values().iter().zip(counts).map(result).collect();
         Ok(Arc::new(results))
     }

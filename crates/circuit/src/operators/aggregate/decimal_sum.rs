@@ -25,7 +25,10 @@ pub(super) struct DecimalSum {
 
 impl LinearState for DecimalSum {
     fn state_types(&self) -> Vec<DataType> {
-        vec![DataType::Decimal256(76, self.argument_scale), DataType::Int64]
+        vec![
+            DataType::Decimal256(76, self.argument_scale),
+            DataType::Int64,
+        ]
     }
 
     fn accumulate(
@@ -34,7 +37,10 @@ impl LinearState for DecimalSum {
         rows: &WeightedRows<'_>,
     ) -> LinearResult<Vec<ArrayRef>> {
         let Some(argument) = argument else {
-            return Ok(vec![self.column(vec![i256::ZERO; rows.group_count]), rows.counts.clone()]);
+            return Ok(vec![
+                self.column(vec![i256::ZERO; rows.group_count]),
+                rows.counts.clone(),
+            ]);
         };
         let sums = match argument.data_type() {
             DataType::Decimal32(..) => sum::<Decimal32Type>(argument, 32, rows),
@@ -67,20 +73,22 @@ impl DecimalSum {
     }
 }
 
-fn sum<T>(
-    argument: &ArrayRef,
-    value_bits: u32,
-    rows: &WeightedRows<'_>,
-) -> LinearResult<Vec<i256>>
+fn sum<T>(argument: &ArrayRef, value_bits: u32, rows: &WeightedRows<'_>) -> LinearResult<Vec<i256>>
 where
     T: ArrowPrimitiveType,
     T::Native: Into<i128>,
 {
     let values = values::<T>(argument);
     if rows.fits_i128(value_bits) {
-        return Ok(sum_unchecked(values, rows).into_iter().map(i256::from_i128).collect());
+        return Ok(sum_unchecked(values, rows)
+            .into_iter()
+            .map(i256::from_i128)
+            .collect());
     }
-    let wide: Vec<i256> = values.iter().map(|&value| i256::from_i128(value.into())).collect();
+    let wide: Vec<i256> = values
+        .iter()
+        .map(|&value| i256::from_i128(value.into()))
+        .collect();
     sum_checked(&wide, rows)
 }
 
@@ -114,7 +122,10 @@ pub(super) fn finish_decimals(
         DataType::Decimal64(precision, to) => narrow::<Decimal64Type>(parts, *precision, *to),
         DataType::Decimal128(precision, to) => narrow::<Decimal128Type>(parts, *precision, *to),
         DataType::Decimal256(precision, to) => narrow::<Decimal256Type>(parts, *precision, *to),
-        other => Err(LinearError { group: 0, message: format!("{other} is not a decimal") }),
+        other => Err(LinearError {
+            group: 0,
+            message: format!("{other} is not a decimal"),
+        }),
     }
 }
 

@@ -86,7 +86,9 @@ impl ExactSum {
     /// Adds `value * value * weight`. NaN and infinities are left to the plain sum.
     #[inline]
     pub(super) fn add_square(&mut self, value: f64, weight: i64) {
-        let Some((mantissa, exponent)) = decompose(value) else { return };
+        let Some((mantissa, exponent)) = decompose(value) else {
+            return;
+        };
         let square = i128::from(mantissa) * i128::from(mantissa);
         let low = (square & i128::from(u64::MAX >> 1)) as i64;
         let high = (square >> 63) as i64;
@@ -140,14 +142,29 @@ impl ExactSum {
 
     /// Adds `weight` times an encoded sum.
     pub(super) fn add_encoded(&mut self, encoded: &[u8], weight: i64) {
-        let Encoded { negative, specials, first, digits } = Encoded::parse(encoded);
+        let Encoded {
+            negative,
+            specials,
+            first,
+            digits,
+        } = Encoded::parse(encoded);
         let add = |count: &mut i64, more: i64| {
             *count = count.wrapping_add(more.wrapping_mul(weight));
         };
         add(&mut self.specials.nan, specials.nan);
-        add(&mut self.specials.positive_infinity, specials.positive_infinity);
-        add(&mut self.specials.negative_infinity, specials.negative_infinity);
-        let weight = if negative { -i128::from(weight) } else { i128::from(weight) };
+        add(
+            &mut self.specials.positive_infinity,
+            specials.positive_infinity,
+        );
+        add(
+            &mut self.specials.negative_infinity,
+            specials.negative_infinity,
+        );
+        let weight = if negative {
+            -i128::from(weight)
+        } else {
+            i128::from(weight)
+        };
         for (index, digit) in digits.enumerate() {
             self.add_scaled(i128::from(digit) * weight, exponent_of(first + index));
         }
@@ -156,9 +173,16 @@ impl ExactSum {
     /// Adds `count * squares - sum * sum` of two encoded sums: the variance times `count²`.
     pub(super) fn add_squared_deviations(&mut self, sum: &[u8], squares: &[u8], count: i64) {
         let squares = Encoded::parse(squares);
-        let count = if squares.negative { -i128::from(count) } else { i128::from(count) };
+        let count = if squares.negative {
+            -i128::from(count)
+        } else {
+            i128::from(count)
+        };
         for (index, digit) in squares.digits.enumerate() {
-            self.add_scaled(i128::from(digit) * count, exponent_of(squares.first + index));
+            self.add_scaled(
+                i128::from(digit) * count,
+                exponent_of(squares.first + index),
+            );
         }
         let sum = Encoded::parse(sum);
         let lowest = 2 * exponent_of(sum.first);
@@ -172,7 +196,11 @@ impl ExactSum {
 
     /// The special value that the sum is, if any.
     pub(super) fn special(&self) -> Option<f64> {
-        let Specials { nan, positive_infinity, negative_infinity } = self.specials;
+        let Specials {
+            nan,
+            positive_infinity,
+            negative_infinity,
+        } = self.specials;
         match (nan != 0, positive_infinity != 0, negative_infinity != 0) {
             (false, false, false) => None,
             (false, true, false) => Some(f64::INFINITY),
@@ -228,7 +256,11 @@ impl ExactSum {
             output.push(sign | if has_specials { SPECIALS } else { 0 });
         }
         if has_specials {
-            let Specials { nan, positive_infinity, negative_infinity } = self.specials;
+            let Specials {
+                nan,
+                positive_infinity,
+                negative_infinity,
+            } = self.specials;
             for count in [nan, positive_infinity, negative_infinity] {
                 output.extend_from_slice(&count.to_le_bytes());
             }
@@ -246,7 +278,12 @@ impl ExactSum {
     pub(super) fn drain_leading(&mut self) -> Leading {
         let negative = self.normalise();
         let used = self.lowest..self.end;
-        let mut leading = Leading { negative, top: 0, exponent: 0, inexact: false };
+        let mut leading = Leading {
+            negative,
+            top: 0,
+            exponent: 0,
+            inexact: false,
+        };
         if used.is_empty() {
             self.clear();
             return leading;
@@ -295,20 +332,24 @@ impl Leading {
         }
     }
 
-    /// True if below zero.
-    pub(super) fn is_negative(&self) -> bool {
-        self.negative && self.top != 0
-    }
-
     /// To the nearest `f64`, ties to even; infinite if too large.
     pub(super) fn to_f64(self) -> f64 {
-        f64::from_bits(self.round(52, -1022) | u64::from(self.is_negative()) << 63)
+        let magnitude = f64::from_bits(self.round(52, -1022));
+        if self.negative {
+            0.0 - magnitude
+        } else {
+            magnitude
+        }
     }
 
     /// To the nearest `f32`, ties to even; infinite if too large.
     pub(super) fn to_f32(self) -> f32 {
-        let magnitude = self.round(23, -126) as u32;
-        f32::from_bits(magnitude | u32::from(self.is_negative()) << 31)
+        let magnitude = f32::from_bits(self.round(23, -126) as u32);
+        if self.negative {
+            0.0 - magnitude
+        } else {
+            magnitude
+        }
     }
 
     /// Bits of the magnitude in an IEEE format of so many fraction bits and least normal exponent.
@@ -362,12 +403,17 @@ impl Iterator for Digits<'_> {
 
 impl<'a> Encoded<'a> {
     fn parse(encoded: &'a [u8]) -> Self {
-        let (flags, mut rest) = encoded.split_first().map_or((0, encoded), |(&f, rest)| (f, rest));
+        let (flags, mut rest) = encoded
+            .split_first()
+            .map_or((0, encoded), |(&f, rest)| (f, rest));
         let mut specials = Specials::default();
         if flags & SPECIALS != 0 {
             let (counts, after) = rest.split_at(24);
             let mut counts = counts.chunks_exact(8).map(|bytes| {
-                bytes.iter().rev().fold(0_u64, |count, &byte| count << 8 | u64::from(byte)) as i64
+                bytes
+                    .iter()
+                    .rev()
+                    .fold(0_u64, |count, &byte| count << 8 | u64::from(byte)) as i64
             });
             specials.nan = counts.next().unwrap_or(0);
             specials.positive_infinity = counts.next().unwrap_or(0);
@@ -400,6 +446,13 @@ fn decompose(value: f64) -> Option<(i64, i32)> {
     // Subnormals have the exponent of the least normal numbers and no hidden bit.
     let hidden = i64::from(biased != 0) << 52;
     let magnitude = fraction | hidden;
-    let mantissa = if bits >> 63 == 1 { -magnitude } else { magnitude };
+    let mantissa = if bits >> 63 == 1 {
+        -magnitude
+    } else {
+        magnitude
+    };
     Some((mantissa, biased.max(1) - 1075))
 }
+
+#[cfg(test)]
+mod tests;

@@ -34,7 +34,10 @@ impl LinearState for FloatSum {
     }
 
     fn add(&self, states: &[ArrayRef], rows: &WeightedRows<'_>) -> LinearResult<Vec<ArrayRef>> {
-        Ok(vec![add_encoded_sums(&states[0], rows)?, add_counts(&states[1], rows)?])
+        Ok(vec![
+            add_encoded_sums(&states[0], rows)?,
+            add_counts(&states[1], rows)?,
+        ])
     }
 
     fn finish(&self, states: &[ArrayRef]) -> LinearResult<ArrayRef> {
@@ -69,7 +72,11 @@ impl FloatSum {
         if self.finish == Finish::Average {
             leading = leading.divided_by(count.unsigned_abs().max(1));
         }
-        if self.result == DataType::Float64 { leading.to_f64() } else { leading.to_f32().into() }
+        if self.result == DataType::Float64 {
+            leading.to_f64()
+        } else {
+            leading.to_f32().into()
+        }
     }
 }
 
@@ -79,7 +86,9 @@ pub(super) fn accumulate_floats(
     rows: &WeightedRows<'_>,
     add: impl Fn(&mut ExactSum, f64, i64),
 ) -> LinearResult<ArrayRef> {
-    let Some(argument) = argument else { return encode_groups(rows, |_, _| ()) };
+    let Some(argument) = argument else {
+        return encode_groups(rows, |_, _| ());
+    };
     let argument = match argument.data_type() {
         DataType::Float64 => argument.clone(),
         _ => cast(argument, &DataType::Float64)?,
@@ -123,7 +132,14 @@ fn encode_groups(
         offsets.push(bytes.len());
     });
     // One sum takes at most 600 bytes, so this needs millions of groups in one step.
-    let offsets = offsets.into_iter().map(i32::try_from).collect::<Result<Vec<_>, _>>();
+    let offsets = offsets
+        .into_iter()
+        .map(i32::try_from)
+        .collect::<Result<Vec<_>, _>>();
     let offsets = offsets.map_err(|_| out_of_range(0, "the size of the float sums of a step"))?;
-    Ok(Arc::new(BinaryArray::new(OffsetBuffer::new(offsets.into()), bytes.into(), None)))
+    Ok(Arc::new(BinaryArray::new(
+        OffsetBuffer::new(offsets.into()),
+        bytes.into(),
+        None,
+    )))
 }

@@ -67,7 +67,11 @@ impl LinearState for IntegerSum {
             (DataType::Float64, Finish::Average) => averages(&self.result, sums, counts),
             (_, Finish::Average) => {
                 let quotient = |(&sum, &count): (&i128, &i64)| {
-                    if count == 0 { 0 } else { sum / i128::from(count) }
+                    if count == 0 {
+                        0
+                    } else {
+                        sum / i128::from(count)
+                    }
                 };
                 let averages: Vec<i128> = sums.iter().zip(counts).map(quotient).collect();
                 self.narrow(&averages, counts)?
@@ -116,7 +120,11 @@ where
     T::Native: Into<i128>,
 {
     let values = values::<T>(argument);
-    if rows.fits_i128(64) { Ok(sum_unchecked(values, rows)) } else { sum_checked(values, rows) }
+    if rows.fits_i128(64) {
+        Ok(sum_unchecked(values, rows))
+    } else {
+        sum_checked(values, rows)
+    }
 }
 
 /// The hot loop: the caller knows that nothing can overflow.
@@ -164,7 +172,11 @@ where
         };
         T::Native::try_from(sum).map_err(overflow)
     };
-    let narrowed = sums.iter().enumerate().map(convert).collect::<LinearResult<_>>()?;
+    let narrowed = sums
+        .iter()
+        .enumerate()
+        .map(convert)
+        .collect::<LinearResult<_>>()?;
     Ok(results::<T>(result, narrowed, counts))
 }
 
@@ -173,5 +185,9 @@ fn averages(result: &DataType, sums: &[i128], counts: &[i64]) -> ArrayRef {
         Ok(divisor @ 1..) => Leading::of(sum).divided_by(divisor).to_f64(),
         _ => 0.0,
     };
-    results::<Float64Type>(result, sums.iter().zip(counts).map(average).collect(), counts)
+    results::<Float64Type>(
+        result,
+        sums.iter().zip(counts).map(average).collect(),
+        counts,
+    )
 }

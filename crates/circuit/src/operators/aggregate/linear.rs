@@ -42,7 +42,10 @@ pub(crate) struct LinearError {
 
 impl From<arrow::error::ArrowError> for LinearError {
     fn from(error: arrow::error::ArrowError) -> Self {
-        Self { group: 0, message: error.to_string() }
+        Self {
+            group: 0,
+            message: error.to_string(),
+        }
     }
 }
 
@@ -107,7 +110,11 @@ impl<'a> WeightedRows<'a> {
         groups: &'a [u32],
         group_count: usize,
     ) -> LinearResult<Self> {
-        let largest_weight = weights.iter().map(|weight| weight.unsigned_abs()).max().unwrap_or(0);
+        let largest_weight = weights
+            .iter()
+            .map(|weight| weight.unsigned_abs())
+            .max()
+            .unwrap_or(0);
         let counts = sum_weights(weights, groups, group_count, largest_weight)?;
         Ok(Self {
             weights,
@@ -121,7 +128,9 @@ impl<'a> WeightedRows<'a> {
 
     /// Calls `visit` with each group's rows, for functions that work on one group at a time.
     pub(super) fn for_each_group(&self, mut visit: impl FnMut(&[u32])) {
-        let sorted = self.by_group.get_or_init(|| RowsByGroup::new(self.groups, self.group_count));
+        let sorted = self
+            .by_group
+            .get_or_init(|| RowsByGroup::new(self.groups, self.group_count));
         for bounds in sorted.offsets.windows(2) {
             visit(&sorted.rows[bounds[0] as usize..bounds[1] as usize]);
         }
@@ -171,7 +180,9 @@ fn sum_weights(
     }
     for (&weight, &group) in weights.iter().zip(groups) {
         let sum = &mut sums[group as usize];
-        *sum = sum.checked_add(weight).ok_or_else(|| out_of_range(group as usize, "a count"))?;
+        *sum = sum
+            .checked_add(weight)
+            .ok_or_else(|| out_of_range(group as usize, "a count"))?;
     }
     Ok(sums)
 }
@@ -180,7 +191,11 @@ fn sum_weights(
 pub(crate) fn masked_weights(weights: &[i64], nulls: Option<&NullBuffer>) -> Option<Vec<i64>> {
     let nulls = nulls.filter(|nulls| nulls.null_count() > 0)?;
     let masked = weights.iter().zip(nulls.iter());
-    Some(masked.map(|(&weight, is_valid)| if is_valid { weight } else { 0 }).collect())
+    Some(
+        masked
+            .map(|(&weight, is_valid)| if is_valid { weight } else { 0 })
+            .collect(),
+    )
 }
 
 /// Adds up one `Int64` state column.
@@ -214,7 +229,10 @@ pub(super) fn results<T: ArrowPrimitiveType>(
 }
 
 pub(super) fn out_of_range(group: usize, what: &str) -> LinearError {
-    LinearError { group, message: format!("{what} is out of range") }
+    LinearError {
+        group,
+        message: format!("{what} is out of range"),
+    }
 }
 
 /// Clears `is_zero` where a state column is not zero.
@@ -241,9 +259,18 @@ impl LinearFunction {
     /// The state columns, for the schema of a partial aggregate.
     pub fn state_fields(&self) -> Vec<Field> {
         let field = |(index, data_type)| {
-            Field::new(format!("{}_state_{index}", self.name().to_lowercase()), data_type, true)
+            Field::new(
+                format!("{}_state_{index}", self.name().to_lowercase()),
+                data_type,
+                true,
+            )
         };
-        self.state().state_types().into_iter().enumerate().map(field).collect()
+        self.state()
+            .state_types()
+            .into_iter()
+            .enumerate()
+            .map(field)
+            .collect()
     }
 
     /// Type of the result column.
@@ -287,7 +314,11 @@ impl LinearFunction {
             Self::Variance { argument, .. } | Self::BitXor { argument } => argument.to_string(),
             Self::Count | Self::BoolAnd | Self::BoolOr => String::new(),
         };
-        if is_valid { Ok(()) } else { Err(format!("{} of {types} is not supported", self.name())) }
+        if is_valid {
+            Ok(())
+        } else {
+            Err(format!("{} of {types} is not supported", self.name()))
+        }
     }
 
     /// The SQL name.
@@ -296,10 +327,26 @@ impl LinearFunction {
             Self::Count => "COUNT",
             Self::Sum { .. } => "SUM",
             Self::Average { .. } => "AVG",
-            Self::Variance { sample: true, square_root: false, .. } => "VAR_SAMP",
-            Self::Variance { sample: false, square_root: false, .. } => "VAR_POP",
-            Self::Variance { sample: true, square_root: true, .. } => "STDDEV_SAMP",
-            Self::Variance { sample: false, square_root: true, .. } => "STDDEV_POP",
+            Self::Variance {
+                sample: true,
+                square_root: false,
+                ..
+            } => "VAR_SAMP",
+            Self::Variance {
+                sample: false,
+                square_root: false,
+                ..
+            } => "VAR_POP",
+            Self::Variance {
+                sample: true,
+                square_root: true,
+                ..
+            } => "STDDEV_SAMP",
+            Self::Variance {
+                sample: false,
+                square_root: true,
+                ..
+            } => "STDDEV_POP",
             Self::BoolAnd => "BOOL_AND",
             Self::BoolOr => "BOOL_OR",
             Self::BitXor { .. } => "BIT_XOR",
@@ -312,12 +359,23 @@ impl LinearFunction {
             Self::Count => Box::new(Count),
             Self::Sum { argument, result } => sum(argument, result, Finish::Sum),
             Self::Average { argument, result } => sum(argument, result, Finish::Average),
-            Self::Variance { sample, square_root, .. } => {
-                Box::new(Variance { is_sample: *sample, is_square_root: *square_root })
-            }
-            Self::BoolAnd => Box::new(BooleanCount { wanted: Wanted::NoFalse }),
-            Self::BoolOr => Box::new(BooleanCount { wanted: Wanted::AnyTrue }),
-            Self::BitXor { argument } => Box::new(Xor { argument: argument.clone() }),
+            Self::Variance {
+                sample,
+                square_root,
+                ..
+            } => Box::new(Variance {
+                is_sample: *sample,
+                is_square_root: *square_root,
+            }),
+            Self::BoolAnd => Box::new(BooleanCount {
+                wanted: Wanted::NoFalse,
+            }),
+            Self::BoolOr => Box::new(BooleanCount {
+                wanted: Wanted::AnyTrue,
+            }),
+            Self::BitXor { argument } => Box::new(Xor {
+                argument: argument.clone(),
+            }),
         }
     }
 }
@@ -329,9 +387,11 @@ fn sum(argument: &DataType, result: &DataType, finish: Finish) -> Box<dyn Linear
         DataType::Decimal32(_, scale)
         | DataType::Decimal64(_, scale)
         | DataType::Decimal128(_, scale)
-        | DataType::Decimal256(_, scale) => {
-            Box::new(DecimalSum { argument_scale: *scale, result, finish })
-        }
+        | DataType::Decimal256(_, scale) => Box::new(DecimalSum {
+            argument_scale: *scale,
+            result,
+            finish,
+        }),
         _ => Box::new(IntegerSum { result, finish }),
     }
 }

@@ -46,8 +46,10 @@ pub(super) fn values(
         })
         .collect::<Result<Vec<_>, OperatorError>>()?;
     let column = |value: &Value| {
-        let mut sources: Vec<Source> =
-            row_of_group.iter().map(|row| row.map_or(Source::NoRows, Source::Old)).collect();
+        let mut sources: Vec<Source> = row_of_group
+            .iter()
+            .map(|row| row.map_or(Source::NoRows, Source::Old))
+            .collect();
         let new = match &read[value.input] {
             None => new_empty_array(&value.data_type),
             Some((changed, groups)) => {
@@ -65,10 +67,13 @@ pub(super) fn values(
 
 /// The first row of each group is enough unless somebody aggregates all of them.
 fn read_limit(slots: &Slots, input: usize) -> ReadLimit {
-    let needs_all = |value: &Value| {
-        value.input == input && matches!(value.kind, ValueKind::Group { .. })
-    };
-    if slots.values.iter().any(needs_all) { ReadLimit::All } else { ReadLimit::Weight(1) }
+    let needs_all =
+        |value: &Value| value.input == input && matches!(value.kind, ValueKind::Group { .. });
+    if slots.values.iter().any(needs_all) {
+        ReadLimit::All
+    } else {
+        ReadLimit::Weight(1)
+    }
 }
 
 /// New values, and per key where its one is.
@@ -98,7 +103,12 @@ fn reread(
             let pieces: Vec<ArrayRef> = filled.map(evaluate).collect::<Result<_, _>>()?;
             match pieces.is_empty() {
                 true => new_empty_array(&value.data_type),
-                false => concat(&pieces.iter().map(|piece| piece.as_ref()).collect::<Vec<_>>())?,
+                false => concat(
+                    &pieces
+                        .iter()
+                        .map(|piece| piece.as_ref())
+                        .collect::<Vec<_>>(),
+                )?,
             }
         }
     };
@@ -125,9 +135,14 @@ fn choose(
     new: &ArrayRef,
     sources: &[Source],
 ) -> Result<ArrayRef, OperatorError> {
-    let is_needed = sources.iter().any(|source| matches!(source, Source::NoRows));
-    let of_no_rows =
-        if is_needed { value.of_no_rows()? } else { new_empty_array(&value.data_type) };
+    let is_needed = sources
+        .iter()
+        .any(|source| matches!(source, Source::NoRows));
+    let of_no_rows = if is_needed {
+        value.of_no_rows()?
+    } else {
+        new_empty_array(&value.data_type)
+    };
     let places: Vec<(usize, usize)> = sources
         .iter()
         .map(|source| match source {
@@ -136,5 +151,8 @@ fn choose(
             Source::NoRows => (2, 0),
         })
         .collect();
-    Ok(interleave(&[old.as_ref(), new.as_ref(), of_no_rows.as_ref()], &places)?)
+    Ok(interleave(
+        &[old.as_ref(), new.as_ref(), of_no_rows.as_ref()],
+        &places,
+    )?)
 }

@@ -38,8 +38,14 @@ pub(super) enum ValueKind {
 
 /// An output column.
 pub(super) enum Output {
-    Linear { name: &'static str, state: Box<dyn LinearState>, state_columns: Range<usize> },
-    Value { state_column: usize },
+    Linear {
+        name: &'static str,
+        state: Box<dyn LinearState>,
+        state_columns: Range<usize>,
+    },
+    Value {
+        state_column: usize,
+    },
 }
 
 pub(super) struct Slots {
@@ -65,7 +71,11 @@ impl Slots {
         let mut outputs = Vec::with_capacity(spec.calls.len());
         for call in &spec.calls {
             let (input, kind, data_type) = match call {
-                AggregateCall::Linear { input, call, function } => {
+                AggregateCall::Linear {
+                    input,
+                    call,
+                    function,
+                } => {
                     outputs.push(linear_output(&linear, *input, *call, function));
                     continue;
                 }
@@ -75,16 +85,32 @@ impl Slots {
                 }
                 AggregateCall::Group { input, function } => {
                     let data_type = function.data_type();
-                    (*input, ValueKind::Group { function: function.clone() }, data_type)
+                    (
+                        *input,
+                        ValueKind::Group {
+                            function: function.clone(),
+                        },
+                        data_type,
+                    )
                 }
             };
             let state_column = next_column;
             next_column += 1;
             outputs.push(Output::Value { state_column });
             let input_schema = inputs[input].clone();
-            values.push(Value { input, kind, input_schema, data_type, state_column });
+            values.push(Value {
+                input,
+                kind,
+                input_schema,
+                data_type,
+                state_column,
+            });
         }
-        Self { linear, values, outputs }
+        Self {
+            linear,
+            values,
+            outputs,
+        }
     }
 
     /// The linear calls of all inputs.
@@ -108,7 +134,12 @@ impl Slots {
         let rows = WeightedRows::new(&[], &[], 1).map_err(unexpected)?;
         let mut columns = vec![rows.counts.clone()];
         for slot in self.all_linear() {
-            let none: Vec<_> = slot.state.state_types().iter().map(new_empty_array).collect();
+            let none: Vec<_> = slot
+                .state
+                .state_types()
+                .iter()
+                .map(new_empty_array)
+                .collect();
             columns.extend(slot.state.add(&none, &rows).map_err(unexpected)?);
         }
         for value in &self.values {
@@ -136,15 +167,21 @@ impl Value {
 }
 
 fn unexpected(error: LinearError) -> OperatorError {
-    OperatorError { expression: "zero".to_owned(), row: String::new(), message: error.message }
+    OperatorError {
+        expression: "zero".to_owned(),
+        row: String::new(),
+        message: error.message,
+    }
 }
 
 /// The distinct linear calls of one input, by number.
 fn linear_calls(spec: &AggregateSpec, input: usize) -> Vec<(usize, &LinearFunction)> {
     let of_input = spec.calls.iter().filter_map(|call| match call {
-        AggregateCall::Linear { input: of, call, function } if *of == input => {
-            Some((*call, function))
-        }
+        AggregateCall::Linear {
+            input: of,
+            call,
+            function,
+        } if *of == input => Some((*call, function)),
         _ => None,
     });
     let mut calls: Vec<_> = of_input.collect();
@@ -167,7 +204,13 @@ fn slots(
         let state_columns = *next_column..*next_column + width;
         next_input_column += width;
         *next_column += width;
-        Slot { call: *call, name: function.name(), state, input_columns, state_columns }
+        Slot {
+            call: *call,
+            name: function.name(),
+            state,
+            input_columns,
+            state_columns,
+        }
     };
     calls.iter().enumerate().map(slot).collect()
 }
@@ -178,7 +221,14 @@ fn linear_output(
     call: usize,
     function: &LinearFunction,
 ) -> Output {
-    let slot = linear[input].iter().flatten().find(|slot| slot.call == call);
+    let slot = linear[input]
+        .iter()
+        .flatten()
+        .find(|slot| slot.call == call);
     let state_columns = slot.map_or(0..0, |slot| slot.state_columns.clone());
-    Output::Linear { name: function.name(), state: function.state(), state_columns }
+    Output::Linear {
+        name: function.name(),
+        state: function.state(),
+        state_columns,
+    }
 }

@@ -51,7 +51,10 @@ impl Touched {
             linear.push(is_linear.then(|| LinearDelta::of(flow)).transpose()?);
             arranged.push(match flow {
                 Flow::Arranged(flow) if !is_linear && !flow.delta.is_empty() => {
-                    Some(ArrangedKeys { keys: flow.delta.keys()?, groups: Vec::new() })
+                    Some(ArrangedKeys {
+                        keys: flow.delta.keys()?,
+                        groups: Vec::new(),
+                    })
                 }
                 _ => None,
             });
@@ -77,7 +80,11 @@ impl Touched {
         for changed in arranged.iter_mut().flatten() {
             changed.groups = next(changed.keys.len());
         }
-        Ok(Self { keys, linear, arranged })
+        Ok(Self {
+            keys,
+            linear,
+            arranged,
+        })
     }
 }
 
@@ -90,8 +97,10 @@ fn concat_columns(
         [(only, _)] => Ok(only.clone()),
         _ => (0..columns)
             .map(|column| {
-                let pieces: Vec<&dyn Array> =
-                    parts.iter().map(|(columns, _)| columns[column].as_ref()).collect();
+                let pieces: Vec<&dyn Array> = parts
+                    .iter()
+                    .map(|(columns, _)| columns[column].as_ref())
+                    .collect();
                 Ok(concat(&pieces)?)
             })
             .collect(),
@@ -102,7 +111,11 @@ impl LinearDelta {
     fn of(flow: &Flow) -> Result<Self, OperatorError> {
         let deltas = flow.deltas();
         let Some(first) = deltas.first() else {
-            return Ok(Self { columns: Vec::new(), weights: Vec::new(), groups: Vec::new() });
+            return Ok(Self {
+                columns: Vec::new(),
+                weights: Vec::new(),
+                groups: Vec::new(),
+            });
         };
         let all = Delta::concat(&first.schema(), &deltas)?;
         let (rows, weights) = all.into_parts();
@@ -120,7 +133,11 @@ impl LinearDelta {
     /// True if the rows are the new states of all groups, in their order, if these had none.
     pub(super) fn is_one_row_per_group(&self, group_count: usize) -> bool {
         self.len() == group_count
-            && self.groups.iter().enumerate().all(|(row, &group)| row == group as usize)
+            && self
+                .groups
+                .iter()
+                .enumerate()
+                .all(|(row, &group)| row == group as usize)
             && self.weights.iter().all(|&weight| weight == 1)
     }
 
@@ -144,7 +161,10 @@ impl LinearDelta {
         if old.iter().all(|old| old.is_empty()) {
             return Ok(delta.to_vec());
         }
-        let both = old.iter().zip(delta).map(|(old, new)| concat(&[old.as_ref(), new.as_ref()]));
+        let both = old
+            .iter()
+            .zip(delta)
+            .map(|(old, new)| concat(&[old.as_ref(), new.as_ref()]));
         Ok(both.collect::<Result<_, _>>()?)
     }
 }

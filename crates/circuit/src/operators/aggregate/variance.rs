@@ -53,7 +53,11 @@ impl LinearState for Variance {
         }
         // Degrees of freedom: none of them, no result.
         let freedom: Vec<i64> = counts.iter().map(|&count| self.divisor(count)).collect();
-        Ok(results::<Float64Type>(&DataType::Float64, variances, &freedom))
+        Ok(results::<Float64Type>(
+            &DataType::Float64,
+            variances,
+            &freedom,
+        ))
     }
 }
 
@@ -77,6 +81,10 @@ impl Variance {
         let deviations = scratch.drain_leading();
         let mean = deviations.divided_by(count.unsigned_abs());
         let variance = mean.divided_by(divisor.unsigned_abs()).to_f64();
-        if self.is_square_root { variance.sqrt() } else { variance }
+        if self.is_square_root {
+            variance.sqrt()
+        } else {
+            variance
+        }
     }
 }

@@ -31,11 +31,12 @@ impl LinearState for Xor {
             None => vec![0; rows.weights.len()],
             // A cast would refuse the upper half of the range.
             Some(argument) if *argument.data_type() == DataType::UInt64 => {
-                values::<UInt64Type>(argument).iter().map(|&value| value as i64).collect()
+                values::<UInt64Type>(argument)
+                    .iter()
+                    .map(|&value| value as i64)
+                    .collect()
             }
-            Some(argument) => {
-                values::<Int64Type>(&cast(argument, &DataType::Int64)?).to_vec()
-            }
+            Some(argument) => values::<Int64Type>(&cast(argument, &DataType::Int64)?).to_vec(),
         };
         Ok(vec![xor(&bits, rows), rows.counts.clone()])
     }
