@@ -27,6 +27,11 @@ pub trait Expression: Debug + Send + Sync {
     fn data_type(&self) -> DataType;
     /// Stable text, also shown in errors.
     fn fingerprint(&self) -> &str;
+    /// The columns of `rows` that the value depends on, if known: a caller may put NULLs into the
+    /// others, and need not make them.
+    fn input_columns(&self) -> Option<Vec<usize>> {
+        None
+    }
     /// The column that this expression merely copies, if so.
     fn as_column(&self) -> Option<usize> {
         None

@@ -171,6 +171,14 @@ impl Expression for Formulated {
         }
     }
 
+    fn input_columns(&self) -> Option<Vec<usize>> {
+        match self.formula {
+            Formula::Sum(left, right) | Formula::Equal(left, right) => Some(vec![left, right]),
+            Formula::Less(column, _) => Some(vec![column]),
+            Formula::FailsAt(..) | Formula::Panics => None,
+        }
+    }
+
     fn fingerprint(&self) -> &str {
         &self.fingerprint
     }

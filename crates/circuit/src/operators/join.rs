@@ -5,9 +5,9 @@
 //! fastest. Keys are compared as the arrangement compares them: NULL equals NULL (plan rule P4),
 //! and no key columns is a cross join.
 
-use arrow::array::{ArrayRef, UInt32Array};
+use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array, new_null_array};
 use arrow::buffer::ScalarBuffer;
-use arrow::compute::take;
+use arrow::compute::{filter, take};
 use arrow::datatypes::{Schema, SchemaRef};
 use highwater_zset::{Batch, Delta, Matches, Snapshot};
 use std::sync::Arc;
@@ -22,6 +22,8 @@ const PROBE_ROWS_MAX: usize = 1 << 17;
 /// Joins on the keys of its inputs' layouts.
 pub(crate) struct Join {
     residual: Option<Expr>,
+    /// What the residual reads.
+    residual_columns: Vec<usize>,
     output: Vec<usize>,
     /// Of the residual: all left columns, then all right ones.
     pairs_schema: SchemaRef,
@@ -45,7 +47,12 @@ impl Join {
         let fields: Vec<_> = inputs
             .flat_map(|node| node.schema.fields().iter().cloned())
             .collect();
+        let all = || (0..fields.len()).collect();
+        let read = residual
+            .as_ref()
+            .map(|residual| residual.input_columns().unwrap_or_else(all));
         Self {
+            residual_columns: read.unwrap_or_default(),
             residual,
             output,
             pairs_schema: Arc::new(Schema::new(fields)),
@@ -75,69 +82,85 @@ impl Join {
                 let keys: Vec<_> = keys.iter().map(|key| key.slice(start, length)).collect();
                 contents.probe(&hashes[start..start + length], &keys)?
             };
-            if !matches.probes.is_empty() {
-                let delta = self.pairs(side, changes, start, contents, &matches)?;
-                if !delta.is_empty() {
-                    output.push(delta);
-                }
+            if matches.probes.is_empty() {
+                continue;
+            }
+            let mut matches = matches;
+            let mut rows = std::mem::take(&mut matches.probes);
+            if start > 0 {
+                let start = u32::try_from(start).expect("a batch has fewer than 2^32 rows");
+                rows.iter_mut().for_each(|row| *row += start);
+            }
+            let rows = UInt32Array::from(rows);
+            let delta = self.pairs(Pairs {
+                side,
+                changes,
+                contents,
+                rows,
+                matches,
+            })?;
+            if !delta.is_empty() {
+                output.push(delta);
             }
         }
         Ok(())
     }
 
-    /// The joined rows of these matches; probes count from row `start` of `changes`.
-    fn pairs(
-        &self,
-        side: Side,
-        changes: &Batch,
-        start: usize,
-        contents: &Snapshot,
-        matches: &Matches,
-    ) -> Result<Delta, OperatorError> {
-        let offset = u32::try_from(start).expect("a batch has fewer than 2^32 rows");
-        let probes: Vec<u32> = matches.probes.iter().map(|probe| probe + offset).collect();
-        let change_weights = changes.weights();
-        let weights = multiply(&matches.weights, &probes, change_weights)?;
-        let probes = UInt32Array::from(probes);
-        let all: Vec<usize> = (0..self.pairs_schema.fields().len()).collect();
-        let wanted = if self.residual.is_some() {
-            &all
-        } else {
-            &self.output
-        };
-        let columns = self.gather(side, changes, &probes, contents, matches, wanted)?;
+    /// The joined rows of these matches.
+    fn pairs(&self, pairs: Pairs<'_>) -> Result<Delta, OperatorError> {
         let Some(residual) = &self.residual else {
-            let rows = record_batch(&self.schema, columns, probes.len())?;
-            return Ok(Delta::new(rows, weights));
+            let columns = self.gather(&pairs, &self.output)?;
+            return self.delta(&pairs, columns);
         };
-        let pairs = record_batch(&self.pairs_schema, columns, probes.len())?;
-        let keep = evaluate(residual.fingerprint(), &pairs, |rows| {
+        // What the condition reads is gathered for all pairs, the rest only for those that pass.
+        let read = self.gather(&pairs, &self.residual_columns)?;
+        let mut columns = vec![None; self.pairs_schema.fields().len()];
+        for (&column, array) in self.residual_columns.iter().zip(read) {
+            columns[column] = Some(array);
+        }
+        let fields = self.pairs_schema.fields().iter();
+        let filled = columns
+            .iter()
+            .zip(fields)
+            .map(|(column, field)| match column {
+                Some(column) => column.clone(),
+                None => new_null_array(field.data_type(), pairs.len()),
+            });
+        let rows = record_batch(&self.pairs_schema, filled.collect(), pairs.len())?;
+        let keep = evaluate(residual.fingerprint(), &rows, |rows| {
             is_true(residual, rows)
         })?;
-        let columns = self
+        if keep.true_count() == 0 {
+            return Ok(Delta::empty(self.schema.clone()));
+        }
+        let pairs = pairs.filter(&keep);
+        let missing: Vec<usize> = self
             .output
             .iter()
-            .map(|&column| pairs.column(column).clone())
+            .copied()
+            .filter(|&column| columns[column].is_none())
             .collect();
-        let rows = record_batch(&self.schema, columns, pairs.num_rows())?;
-        let joined = Delta::new(rows, weights);
-        Ok(if keep.true_count() == keep.len() {
-            joined
-        } else {
-            joined.filter(&keep)?
-        })
+        let mut gathered = self.gather(&pairs, &missing)?.into_iter();
+        let mut output = Vec::with_capacity(self.output.len());
+        for &column in &self.output {
+            output.push(match &columns[column] {
+                Some(column) => filter(column, &keep)?,
+                None => gathered.next().expect("one array per missing column"),
+            });
+        }
+        self.delta(&pairs, output)
+    }
+
+    fn delta(&self, pairs: &Pairs<'_>, columns: Vec<ArrayRef>) -> Result<Delta, OperatorError> {
+        let weights = multiply(&pairs.matches.weights, &pairs.rows, pairs.changes.weights())?;
+        Ok(Delta::new(
+            record_batch(&self.schema, columns, pairs.len())?,
+            weights,
+        ))
     }
 
     /// Columns of the pairs by position among left, then right columns.
-    fn gather(
-        &self,
-        side: Side,
-        changes: &Batch,
-        probes: &UInt32Array,
-        contents: &Snapshot,
-        matches: &Matches,
-        wanted: &[usize],
-    ) -> Result<Vec<ArrayRef>, OperatorError> {
+    fn gather(&self, pairs: &Pairs<'_>, wanted: &[usize]) -> Result<Vec<ArrayRef>, OperatorError> {
         let local = |column: usize| match column.checked_sub(self.left_columns) {
             None => (Side::Left, column),
             Some(column) => (Side::Right, column),
@@ -145,20 +168,68 @@ impl Join {
         let stored: Vec<usize> = wanted
             .iter()
             .map(|&column| local(column))
-            .filter(|&(of, _)| of != side)
+            .filter(|&(of, _)| of != pairs.side)
             .map(|(_, column)| column)
             .collect();
-        let mut stored = contents.gather(matches, &stored)?.into_iter();
+        let mut stored = pairs.contents.gather(&pairs.matches, &stored)?.into_iter();
         let mut columns = Vec::with_capacity(wanted.len());
         for &column in wanted {
             let (of, column) = local(column);
-            columns.push(if of == side {
-                take(changes.rows().column(column), probes, None)?
+            columns.push(if of == pairs.side {
+                take(pairs.changes.rows().column(column), &pairs.rows, None)?
             } else {
                 stored.next().expect("one array per stored column")
             });
         }
         Ok(columns)
+    }
+}
+
+/// Changed rows of one side with the stored rows of the other side that they match.
+struct Pairs<'a> {
+    /// Of the changes.
+    side: Side,
+    changes: &'a Batch,
+    contents: &'a Snapshot,
+    /// Per pair, the row of `changes`.
+    rows: UInt32Array,
+    /// Per pair, the row of `contents`; the probes are not used.
+    matches: Matches,
+}
+
+impl Pairs<'_> {
+    fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The pairs for which `keep` is true.
+    fn filter(self, keep: &BooleanArray) -> Self {
+        if keep.true_count() == keep.len() {
+            return self;
+        }
+        let kept: Vec<usize> = keep.values().set_indices().collect();
+        let matches = Matches {
+            probes: Vec::new(),
+            batches: kept
+                .iter()
+                .map(|&pair| self.matches.batches[pair])
+                .collect(),
+            rows: kept.iter().map(|&pair| self.matches.rows[pair]).collect(),
+            weights: kept
+                .iter()
+                .map(|&pair| self.matches.weights[pair])
+                .collect(),
+        };
+        let rows = kept
+            .iter()
+            .map(|&pair| self.rows.value(pair))
+            .collect::<Vec<u32>>()
+            .into();
+        Self {
+            rows,
+            matches,
+            ..self
+        }
     }
 }
 
@@ -180,18 +251,18 @@ pub(crate) fn key_columns(batch: &Batch) -> Vec<ArrayRef> {
         .collect()
 }
 
-/// `stored[i] * changed[probes[i]]`.
+/// `stored[i] * changed[rows[i]]`.
 fn multiply(
     stored: &[i64],
-    probes: &[u32],
+    rows: &UInt32Array,
     changed: &[i64],
 ) -> Result<ScalarBuffer<i64>, OperatorError> {
     let mut overflow = false;
     let products = stored
         .iter()
-        .zip(probes)
-        .map(|(&weight, &probe)| {
-            let (product, overflows) = weight.overflowing_mul(changed[probe as usize]);
+        .zip(rows.values())
+        .map(|(&weight, &row)| {
+            let (product, overflows) = weight.overflowing_mul(changed[row as usize]);
             overflow |= overflows;
             product
         })
