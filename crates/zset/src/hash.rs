@@ -275,9 +275,11 @@ fn hash_other<S: Sink>(array: &dyn Array, seed: u64, sink: &mut S) {
         }
         DataType::Dictionary(_, _) => {
             let dictionary = array.as_any_dictionary();
+            if dictionary.values().is_empty() {
+                return sink.values(rows, None, |_| NULL_HASH);
+            }
             let values = hash_values(dictionary.values().as_ref(), seed);
             let keys = dictionary.normalized_keys();
-            let nulls = array.nulls();
             sink.values(rows, nulls, |row| values[keys[row]]);
         }
         DataType::Null => sink.values(rows, None, |_| NULL_HASH),

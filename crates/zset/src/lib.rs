@@ -21,6 +21,8 @@ mod probe;
 mod snapshot;
 mod sort;
 mod spine;
+#[cfg(test)]
+mod testing;
 
 pub use batch::Batch;
 pub use delta::Delta;

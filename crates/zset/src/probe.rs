@@ -175,6 +175,3 @@ impl Groups {
         self.offsets[key] as usize..self.offsets[key + 1] as usize
     }
 }
-
-#[cfg(test)]
-mod tests;

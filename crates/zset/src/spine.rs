@@ -96,8 +96,9 @@ impl Spine {
             spine.check_layout(&batch)?;
             spine.push(batch);
         }
-        spine.maintain()?;
-        Ok(spine)
+        let result = spine.maintain();
+        spine.refresh_snapshot();
+        result.map(|()| spine)
     }
 
     /// Adds a batch, puts finished merges in place and starts due ones. Does not wait, unless there
@@ -110,10 +111,7 @@ impl Spine {
         self.check_layout(&batch)?;
         self.push(batch);
         let result = self.maintain();
-        self.snapshot = Snapshot::new(
-            Arc::clone(&self.layout),
-            self.batches.iter().map(|m| Arc::clone(&m.batch)).collect(),
-        );
+        self.refresh_snapshot();
         result
     }
 
@@ -137,6 +135,11 @@ impl Spine {
         if !batch.is_empty() {
             self.batches.push(Member { batch, merge: None });
         }
+    }
+
+    fn refresh_snapshot(&mut self) {
+        let batches = self.batches.iter().map(|member| Arc::clone(&member.batch));
+        self.snapshot = Snapshot::new(Arc::clone(&self.layout), batches.collect());
     }
 
     /// Restores I2 and I3.

@@ -160,3 +160,6 @@ fn prefixes_with_nulls(
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,69 @@
-//! Tests.
+use super::*;
+use crate::testing::{Case, assert_same, cases, consolidated, sum};
+use proptest::prelude::*;
+
+/// Merges with this much fuel at a time.
+fn merge(case: &Case, inputs: Vec<Arc<Batch>>, fuel: usize) -> Arc<Batch> {
+    let mut merger = Merger::new(Arc::clone(&case.layout), inputs);
+    loop {
+        let mut fuel = fuel;
+        if let Some(batch) = merger.work(&mut fuel).unwrap() {
+            return Arc::new(batch);
+        }
+        assert_eq!(fuel, 0, "a merge that is not done used its fuel");
+    }
+}
+
+/// The rows dealt to some batches.
+fn deal(case: &Case, parts: usize) -> Vec<Arc<Batch>> {
+    let part = |part| {
+        let rows = case
+            .rows
+            .iter()
+            .enumerate()
+            .filter(|(row, _)| row % parts == part);
+        case.batch(&rows.map(|(_, row)| row.clone()).collect::<Vec<_>>())
+    };
+    (0..parts).map(part).collect()
+}
+
+proptest! {
+    #[test]
+    fn a_merge_is_concat_and_consolidate_with_any_fuel(case in cases(60), parts in 1_usize..6, fuel in 1_usize..40) {
+        let whole = case.batch(&case.rows);
+        assert_same(&merge(&case, deal(&case, parts), fuel), &whole);
+        assert_same(&merge(&case, deal(&case, parts), usize::MAX), &whole);
+    }
+
+    #[test]
+    fn merging_is_commutative_and_associative(case in cases(60), rotation in 0_usize..4) {
+        let mut parts = deal(&case, 4);
+        let whole = merge(&case, parts.clone(), usize::MAX);
+        parts.rotate_left(rotation);
+        assert_same(&merge(&case, parts.clone(), usize::MAX), &whole);
+        let left = merge(&case, vec![parts[0].clone(), parts[1].clone()], 7);
+        let right = merge(&case, vec![parts[3].clone(), parts[2].clone()], 7);
+        assert_same(&merge(&case, vec![left.clone(), right], 7), &whole);
+        let chain = merge(&case, vec![parts[2].clone(), left], 7);
+        assert_same(&merge(&case, vec![parts[3].clone(), chain], 7), &whole);
+    }
+
+    #[test]
+    fn a_batch_and_its_negation_cancel(case in cases(60)) {
+        let negated: Vec<_> = case.rows.iter().map(|(row, weight)| (row.clone(), -weight)).collect();
+        let merged = merge(&case, vec![case.batch(&case.rows), case.batch(&negated)], 5);
+        prop_assert!(merged.is_empty());
+    }
+
+    #[test]
+    fn pieces_add_up(case in cases(60), parts in 2_usize..5, piece in 1_usize..9) {
+        let mut merger = Merger::in_pieces(Arc::clone(&case.layout), deal(&case, parts), piece);
+        let mut pieces = Vec::new();
+        while let Some(piece) = merger.next_piece().unwrap() {
+            prop_assert!(!piece.is_empty());
+            pieces.push(piece);
+        }
+        let all = Delta::concat(&case.layout.schema, &pieces).unwrap();
+        prop_assert_eq!(consolidated(&case.kinds, &all), sum(&case.rows));
+    }
+}

@@ -1,1 +1,204 @@
-//! Tests.
+use super::*;
+use crate::testing::{Case, Kind, cases, consolidated, delta, schema, sum};
+use crate::{Delta, RowHasher};
+use arrow::array::{Int64Array, RecordBatch};
+use proptest::prelude::*;
+
+fn contents(case: &Case, snapshot: &Snapshot) -> crate::testing::Reference {
+    let all = Delta::concat(&case.layout.schema, &snapshot.scan().unwrap()).unwrap();
+    consolidated(&case.kinds, &all)
+}
+
+fn check_invariants(spine: &Spine) {
+    assert!(
+        spine.batches.iter().all(|member| !member.batch.is_empty()),
+        "I4"
+    );
+    assert!(spine.due_merge().is_none(), "I2");
+    assert!(
+        spine.batches.len() <= BATCHES_MAX || spine.running.is_empty(),
+        "I3"
+    );
+    assert_eq!(
+        spine.snapshot().batches().len(),
+        spine.batches.len(),
+        "the snapshot is up to date"
+    );
+}
+
+/// Inserts the rows a few at a time; every snapshot keeps its contents while inserts and merges go on.
+fn check_spine(case: &Case, step: usize, merges: &MergeService) {
+    let mut spine = Spine::new(Arc::clone(&case.layout), merges.clone());
+    let mut seen = vec![(spine.snapshot(), 0)];
+    for (position, rows) in case.rows.chunks(step).enumerate() {
+        spine.insert(case.batch(rows)).unwrap();
+        check_invariants(&spine);
+        seen.push((
+            spine.snapshot(),
+            ((position + 1) * step).min(case.rows.len()),
+        ));
+    }
+    for (snapshot, rows) in &seen {
+        assert_eq!(contents(case, snapshot), sum(&case.rows[..*rows]));
+    }
+    let batches = spine.snapshot().batches().to_vec();
+    let restored = Spine::from_batches(Arc::clone(&case.layout), batches, merges.clone()).unwrap();
+    check_invariants(&restored);
+    assert_eq!(contents(case, &restored.snapshot()), sum(&case.rows));
+}
+
+proptest! {
+    #[test]
+    fn a_spine_is_the_sum_of_its_batches(case in cases(80), step in 1_usize..5, fuel in 0_usize..50) {
+        check_spine(&case, step, &MergeService::inline(fuel));
+    }
+}
+
+fn numbers(layout: &Arc<Layout>, values: std::ops::Range<i64>, weight: i64) -> Arc<Batch> {
+    let rows = values.end - values.start;
+    let column = Arc::new(Int64Array::from_iter_values(values));
+    let rows_of = RecordBatch::try_new(Arc::clone(&layout.schema), vec![column]).unwrap();
+    let delta = Delta::new(rows_of, vec![weight; rows as usize].into());
+    Arc::new(Batch::from_delta(layout, &delta).unwrap())
+}
+
+fn number_layout() -> Arc<Layout> {
+    Arc::new(Layout::all_columns(
+        schema(&[Kind::Int64]),
+        RowHasher::new(4),
+    ))
+}
+
+/// Large steps, so that merges run beside the inserts, with any service.
+fn check_large(merges: &MergeService) {
+    let layout = number_layout();
+    let mut spine = Spine::new(Arc::clone(&layout), merges.clone());
+    let mut snapshots = Vec::new();
+    for step in 0..60 {
+        spine
+            .insert(numbers(&layout, step * 500..step * 500 + 1000, 1))
+            .unwrap();
+        check_invariants(&spine);
+        snapshots.push(spine.snapshot());
+    }
+    for (step, snapshot) in snapshots.iter().enumerate() {
+        let rows: usize = snapshot.scan().unwrap().iter().map(Delta::len).sum();
+        assert_eq!(rows, (step + 1) * 500 + 500);
+    }
+    for step in 0..60 {
+        spine
+            .insert(numbers(&layout, step * 500..step * 500 + 1000, -1))
+            .unwrap();
+    }
+    assert!(spine.snapshot().scan().unwrap().is_empty());
+}
+
+#[test]
+fn merges_beside_inserts_change_nothing() {
+    check_large(&MergeService::inline(0));
+    check_large(&MergeService::inline(700));
+    check_large(&MergeService::inline(usize::MAX));
+    check_large(&MergeService::thread("merge-test"));
+}
+
+#[test]
+fn inline_merging_is_deterministic() {
+    let run = || {
+        let layout = number_layout();
+        let mut spine = Spine::new(Arc::clone(&layout), MergeService::inline(3000));
+        let mut lengths = Vec::new();
+        for step in 0..40 {
+            spine
+                .insert(numbers(&layout, step * 700..step * 700 + 1000, 1))
+                .unwrap();
+            lengths.push(
+                spine
+                    .snapshot()
+                    .batches()
+                    .iter()
+                    .map(|batch| batch.len())
+                    .collect::<Vec<_>>(),
+            );
+        }
+        lengths
+    };
+    assert_eq!(run(), run());
+}
+
+#[test]
+fn one_row_inserts_leave_few_batches() {
+    let layout = number_layout();
+    let mut spine = Spine::new(Arc::clone(&layout), MergeService::inline(usize::MAX));
+    for value in 0..5000 {
+        spine.insert(numbers(&layout, value..value + 1, 1)).unwrap();
+        assert!(spine.snapshot().batches().len() <= 3 * LEVELS);
+    }
+    assert_eq!(spine.snapshot().rows_upper_bound(), 5000);
+}
+
+#[test]
+fn without_merges_inserts_wait_at_the_bound() {
+    let layout = number_layout();
+    let mut spine = Spine::new(Arc::clone(&layout), MergeService::inline(0));
+    for step in 0..300 {
+        spine
+            .insert(numbers(&layout, step * 1000..step * 1000 + 1000, 1))
+            .unwrap();
+        assert!(spine.snapshot().batches().len() <= BATCHES_MAX);
+    }
+    assert_eq!(spine.snapshot().rows_upper_bound(), 300_000);
+}
+
+#[test]
+fn a_failed_merge_is_an_error_of_insert_and_loses_nothing() {
+    for merges in [
+        MergeService::inline(usize::MAX),
+        MergeService::thread("merge-test"),
+    ] {
+        let layout = number_layout();
+        let mut spine = Spine::new(Arc::clone(&layout), merges);
+        let mut failures = 0;
+        for _ in 0..FANOUT {
+            failures += usize::from(spine.insert(numbers(&layout, 0..1000, i64::MAX)).is_err());
+        }
+        let empty = Arc::new(Batch::empty(Arc::clone(&layout)));
+        for _ in 0..500 {
+            failures += usize::from(spine.insert(Arc::clone(&empty)).is_err());
+            if failures > 0 {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        assert!(failures > 0);
+        assert_eq!(spine.snapshot().batches().len(), FANOUT);
+    }
+}
+
+#[test]
+fn a_spine_can_be_dropped_while_it_merges() {
+    let merges = MergeService::thread("merge-test");
+    let layout = number_layout();
+    for _ in 0..5 {
+        let mut spine = Spine::new(Arc::clone(&layout), merges.clone());
+        for step in 0..8 {
+            spine
+                .insert(numbers(&layout, step * 20_000..(step + 1) * 20_000, 1))
+                .unwrap();
+        }
+        drop(spine);
+    }
+    drop(merges);
+}
+
+#[test]
+fn a_batch_of_another_layout_is_refused() {
+    let layout = number_layout();
+    let mut spine = Spine::new(layout, MergeService::inline(0));
+    let other = Arc::new(Layout::all_columns(
+        schema(&[Kind::Text]),
+        RowHasher::new(4),
+    ));
+    let batch = Batch::from_delta(&other, &delta(&[Kind::Text], &[(vec![1], 1)])).unwrap();
+    assert!(spine.insert(Arc::new(batch)).is_err());
+    assert!(spine.snapshot().batches().is_empty());
+}

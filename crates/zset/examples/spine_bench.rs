@@ -1,0 +1,241 @@
+//! Times the parts of the crate that steps are made of: `cargo run --release -p highwater-zset --example spine_bench`.
+//!
+//! Rows have three i64 columns, keyed by the first, as the orders table of the comparison benchmark.
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use highwater_zset::{
+    Batch, Delta, Keys, Layout, MergeService, Merger, ReadLimit, RowHasher, Snapshot, Spine,
+};
+
+const STEP_ROWS: i64 = 100_000;
+
+fn main() {
+    let layout = layout();
+    measure_from_delta(&layout);
+    measure_merge(&layout);
+    measure_probe(&layout);
+    measure_load(&layout);
+    measure_one_row(&layout);
+}
+
+fn layout() -> Arc<Layout> {
+    let fields = ["id", "customer", "amount"].map(|name| Field::new(name, DataType::Int64, true));
+    Arc::new(Layout::hashed(
+        Arc::new(Schema::new(fields.to_vec())),
+        vec![0],
+        RowHasher::new(42),
+    ))
+}
+
+/// Rows with the ids `from`, `from + stride`, ….
+fn rows(layout: &Layout, from: i64, count: i64, stride: i64) -> Delta {
+    let ids = (0..count).map(|row| from + row * stride);
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(Int64Array::from_iter_values(ids.clone())),
+        Arc::new(Int64Array::from_iter_values(
+            ids.clone().map(|id| id * 7919 % 1_000_000),
+        )),
+        Arc::new(Int64Array::from_iter_values(ids.map(|id| id % 1000))),
+    ];
+    Delta::insertions(
+        RecordBatch::try_new(Arc::clone(&layout.schema), columns).expect("three columns"),
+    )
+}
+
+fn batch(layout: &Arc<Layout>, from: i64, count: i64, stride: i64) -> Arc<Batch> {
+    Arc::new(Batch::from_delta(layout, &rows(layout, from, count, stride)).expect("rows fit"))
+}
+
+/// The best of some runs.
+fn best<T>(runs: usize, mut run: impl FnMut() -> T) -> Duration {
+    let time = |_| {
+        let start = Instant::now();
+        black_box(run());
+        start.elapsed()
+    };
+    (0..runs).map(time).min().unwrap_or_default()
+}
+
+fn report(what: &str, rows: usize, time: Duration) {
+    let nanos = time.as_nanos() as f64 / rows as f64;
+    println!(
+        "{what:<44} {nanos:>9.1} ns/row {:>9.1} M rows/s",
+        1e3 / nanos
+    );
+}
+
+fn measure_from_delta(layout: &Arc<Layout>) {
+    let hasher = layout.hasher;
+    for count in [1, 10, 1000, STEP_ROWS] {
+        let delta = rows(layout, 5, count, 1);
+        let runs = (1_000_000 / count).clamp(10, 10_000) as usize;
+        report(
+            &format!("hash 1 column, {count} rows"),
+            count as usize,
+            best(runs, || {
+                hasher.hash(&delta.rows().columns()[..1], count as usize)
+            }),
+        );
+        report(
+            &format!("from_delta, {count} rows"),
+            count as usize,
+            best(runs, || Batch::from_delta(layout, &delta)),
+        );
+        report(
+            &format!("consolidated, {count} rows"),
+            count as usize,
+            best(runs, || delta.consolidated(hasher)),
+        );
+    }
+}
+
+fn merge(layout: &Arc<Layout>, inputs: &[Arc<Batch>]) -> Batch {
+    let mut merger = Merger::new(Arc::clone(layout), inputs.to_vec());
+    merger
+        .work(&mut usize::MAX.clone())
+        .expect("no overflow")
+        .expect("fuel is enough")
+}
+
+fn measure_merge(layout: &Arc<Layout>) {
+    for (inputs, count) in [
+        (4, 1),
+        (4, 16),
+        (4, 256),
+        (2, 100_000),
+        (4, 100_000),
+        (2, 5_000_000),
+        (4, 2_500_000),
+    ] {
+        let batches: Vec<_> = (0..inputs)
+            .map(|input| batch(layout, input, count, inputs))
+            .collect();
+        let rows = (inputs * count) as usize;
+        let runs = (10_000_000 / rows).clamp(3, 1000);
+        report(
+            &format!("merge, {inputs} x {count}"),
+            rows,
+            best(runs, || merge(layout, &batches)),
+        );
+    }
+    let large = batch(layout, 0, 2_000_000, 1);
+    let negated: Vec<_> = (0..2)
+        .map(|part| {
+            Arc::new(
+                Batch::from_delta(layout, &rows(layout, part, 1_000_000, 2).negated())
+                    .expect("fits"),
+            )
+        })
+        .collect();
+    let inputs = [large, Arc::clone(&negated[0])];
+    report(
+        "merge, half of it cancels",
+        3_000_000,
+        best(3, || merge(layout, &inputs)),
+    );
+}
+
+fn measure_probe(layout: &Arc<Layout>) {
+    let large = batch(layout, 0, 10_000_000, 2);
+    println!(
+        "{:<44} {:>9.1} bytes/row",
+        "10M rows",
+        large.bytes() as f64 / large.len() as f64
+    );
+    let snapshot = Snapshot::new(Arc::clone(layout), vec![large]);
+    for (what, from) in [("hit", 0), ("miss", 1)] {
+        for count in [1, 1000, STEP_ROWS] {
+            let column = rows(layout, from, count, 2 * (10_000_000 / count))
+                .rows()
+                .column(0)
+                .clone();
+            let keys = Keys::new(layout.hasher, &[column], count as usize).expect("integers");
+            let runs = (100_000 / count).clamp(5, 1000) as usize;
+            let rows = count as usize;
+            report(
+                &format!("probe {what}, {count} keys"),
+                rows,
+                best(runs, || snapshot.probe(keys.hashes(), keys.columns())),
+            );
+            report(
+                &format!("key_weights {what}, {count} keys"),
+                rows,
+                best(runs, || snapshot.key_weights(keys.hashes(), keys.columns())),
+            );
+            report(
+                &format!("read_groups {what}, {count} keys"),
+                rows,
+                best(runs, || snapshot.read_groups(&keys, ReadLimit::All)),
+            );
+            let matches = snapshot
+                .probe(keys.hashes(), keys.columns())
+                .expect("integers");
+            report(
+                &format!("gather 2 columns {what}, {count} keys"),
+                rows,
+                best(runs, || snapshot.gather(&matches, &[1, 2])),
+            );
+        }
+    }
+}
+
+fn measure_load(layout: &Arc<Layout>) {
+    let steps = 100;
+    let deltas: Vec<Delta> = (0..steps)
+        .map(|step| rows(layout, step * STEP_ROWS, STEP_ROWS, 1))
+        .collect();
+    for (what, merges) in [
+        ("on a thread", MergeService::thread("merge")),
+        ("inline", MergeService::inline(usize::MAX)),
+    ] {
+        let mut spine = Spine::new(Arc::clone(layout), merges);
+        let start = Instant::now();
+        let mut batches_max = 0;
+        for delta in &deltas {
+            spine
+                .insert(Arc::new(Batch::from_delta(layout, delta).expect("fits")))
+                .expect("no overflow");
+            batches_max = batches_max.max(spine.snapshot().batches().len());
+        }
+        report(
+            &format!("load 10M rows, merges {what}"),
+            (steps * STEP_ROWS) as usize,
+            start.elapsed(),
+        );
+        println!("{:<44} {batches_max:>9} batches at most", "");
+    }
+}
+
+fn measure_one_row(layout: &Arc<Layout>) {
+    let mut spine = Spine::new(Arc::clone(layout), MergeService::thread("merge"));
+    spine
+        .insert(batch(layout, 0, 5_000_000, 1))
+        .expect("no overflow");
+    let deltas: Vec<Delta> = (0..20_000)
+        .map(|row| rows(layout, 5_000_000 + row, 1, 1))
+        .collect();
+    let start = Instant::now();
+    for delta in &deltas {
+        let batch = Batch::from_delta(layout, delta).expect("fits");
+        spine.insert(Arc::new(batch)).expect("no overflow");
+    }
+    report("1-row from_delta and insert", deltas.len(), start.elapsed());
+    let snapshot = spine.snapshot();
+    println!("{:<44} {:>9} batches", "", snapshot.batches().len());
+    let keys = Keys::new(layout.hasher, &deltas[77].rows().columns()[..1], 1).expect("integers");
+    report(
+        "1-key probe after it",
+        1,
+        best(1000, || snapshot.probe(keys.hashes(), keys.columns())),
+    );
+    report(
+        "1-key read_groups after it",
+        1,
+        best(1000, || snapshot.read_groups(&keys, ReadLimit::All)),
+    );
+}
