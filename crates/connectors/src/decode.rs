@@ -7,7 +7,10 @@
 use std::fs::File;
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
 use highwater_types::connector::{Direction, FormatConfig, check_format};
+use highwater_types::relation::ColumnType;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -27,7 +30,7 @@ mod parquet;
 mod rows;
 mod text_value;
 mod validity;
-mod value;
+pub(crate) mod value;
 
 /// A place between two records of a stream.
 ///
@@ -101,6 +104,24 @@ pub(crate) fn parse_config<T: DeserializeOwned>(config: &Value) -> Result<T, Con
     T::deserialize(config).map_err(|error| ConfigError::new(format!("config: {error}")))
 }
 
+/// An array of values that are written as JSON in a configuration.
+pub(crate) fn column_of_values(
+    values: &[Value],
+    sql: &ColumnType,
+    data_type: &DataType,
+) -> Result<ArrayRef, ConfigError> {
+    let mut column = column::Column::new(sql, data_type)?;
+    for value in values {
+        let text = value.to_string();
+        column
+            .push_json(&text, &flavor::DEFAULT)
+            .map_err(|error| ConfigError::new(format!("{text}: {}", error.reason)))?;
+    }
+    column
+        .take()
+        .map_err(|error| ConfigError::new(error.to_string()))
+}
+
 /// A format in the registry.
 pub struct InputFormat {
     pub name: &'static str,
@@ -111,10 +132,22 @@ type MadeDecoder = Result<Box<dyn Decoder>, ConfigError>;
 
 /// All formats that can be read, by name.
 pub const INPUT_FORMATS: &[InputFormat] = &[
-    InputFormat { name: "arrow_ipc", make: arrow_ipc::make },
-    InputFormat { name: "csv", make: csv::make },
-    InputFormat { name: "json", make: json::make },
-    InputFormat { name: "parquet", make: parquet::make },
+    InputFormat {
+        name: "arrow_ipc",
+        make: arrow_ipc::make,
+    },
+    InputFormat {
+        name: "csv",
+        make: csv::make,
+    },
+    InputFormat {
+        name: "json",
+        make: json::make,
+    },
+    InputFormat {
+        name: "parquet",
+        make: parquet::make,
+    },
 ];
 
 /// Makes the decoder of a format for a stream that goes on at `start`.

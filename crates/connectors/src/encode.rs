@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::SchemaRef;
 use highwater_types::connector::{Direction, FormatConfig, check_format};
 use highwater_types::relation::Relation;
@@ -40,6 +41,17 @@ pub trait Encoder: Send {
     fn encode<'a>(&'a mut self, delta: &Delta) -> Result<Encoded<'a>, EncodeError>;
 }
 
+/// The text of each value of an array without NULLs.
+pub(crate) fn value_texts(array: &ArrayRef) -> Result<Vec<Vec<u8>>, EncodeError> {
+    let writer = value::ValueWriter::new(array)?;
+    let text = |row| {
+        let mut text = Vec::new();
+        writer.write_text(row, &mut text);
+        text
+    };
+    Ok((0..array.len()).map(text).collect())
+}
+
 /// What an encoder is made for.
 #[derive(Clone, Debug)]
 pub struct OutputRelation {
@@ -53,7 +65,10 @@ impl OutputRelation {
     pub fn new(relation: &Relation, schema: SchemaRef) -> Self {
         let names = relation.primary_key.iter().flatten();
         let position = |name: &String| relation.fields.iter().position(|field| field.name == *name);
-        Self { schema, key: names.filter_map(position).collect() }
+        Self {
+            schema,
+            key: names.filter_map(position).collect(),
+        }
     }
 }
 
@@ -74,16 +89,28 @@ type MadeEncoder = Result<Box<dyn Encoder>, ConfigError>;
 
 /// All formats that can be written, by name.
 pub const OUTPUT_FORMATS: &[OutputFormat] = &[
-    OutputFormat { name: "arrow_ipc", make: arrow_ipc::make },
-    OutputFormat { name: "csv", make: csv::make },
-    OutputFormat { name: "json", make: json::make },
+    OutputFormat {
+        name: "arrow_ipc",
+        make: arrow_ipc::make,
+    },
+    OutputFormat {
+        name: "csv",
+        make: csv::make,
+    },
+    OutputFormat {
+        name: "json",
+        make: json::make,
+    },
 ];
 
 /// Makes the encoder of a format.
 pub fn encoder(format: &FormatConfig, relation: OutputRelation, start: StreamStart) -> MadeEncoder {
     check_format(&format.name, Direction::Output)?;
-    let known = OUTPUT_FORMATS.iter().find(|known| known.name == format.name);
-    let known = known.ok_or_else(|| ConfigError::new(format!("unknown format `{}`", format.name)))?;
+    let known = OUTPUT_FORMATS
+        .iter()
+        .find(|known| known.name == format.name);
+    let known =
+        known.ok_or_else(|| ConfigError::new(format!("unknown format `{}`", format.name)))?;
     (known.make)(&format.config, Arc::new(relation), start)
         .map_err(|error| error.within(format_args!("format `{}`", format.name)))
 }

@@ -8,13 +8,20 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use highwater_types::connector::ConnectorConfig;
+use highwater_types::connector::{ConnectorConfig, Direction, FormatConfig, known_transport};
 use serde_json::Value;
 
 use crate::changes::ParsedChanges;
 use crate::clock::Clock;
+use crate::decode::StreamPosition;
 use crate::error::{ConfigError, RowErrors, TransportError};
 use crate::table::InputTable;
+
+mod datagen;
+mod empty;
+mod file;
+mod stream;
+mod url;
 
 /// Rows per event unless `max_batch_size` says otherwise.
 pub const BATCH_ROWS_DEFAULT: usize = 10_000;
@@ -106,7 +113,24 @@ pub struct InputTransportKind {
 type Opened = Result<Box<dyn InputTransport>, TransportError>;
 
 /// All input transports, by name.
-pub const INPUT_TRANSPORTS: &[InputTransportKind] = &[];
+pub const INPUT_TRANSPORTS: &[InputTransportKind] = &[
+    InputTransportKind {
+        name: "datagen",
+        open: datagen::open,
+    },
+    InputTransportKind {
+        name: "empty_input",
+        open: empty::open,
+    },
+    InputTransportKind {
+        name: "file_input",
+        open: file::open,
+    },
+    InputTransportKind {
+        name: "url_input",
+        open: url::open,
+    },
+];
 
 /// Makes the transport of a connector; `start` is the position of the last event that counts, none
 /// for the beginning. Checks the configuration; files and connections are opened by `run`.
@@ -116,7 +140,55 @@ pub fn open_input(
     start: Option<Value>,
 ) -> Opened {
     let name = &config.transport.name;
+    known_transport(name, Direction::Input)?;
     let known = INPUT_TRANSPORTS.iter().find(|known| known.name == name);
     let known = known.ok_or_else(|| ConfigError::new(format!("unknown transport `{name}`")))?;
     (known.open)(config, table, start)
 }
+
+/// Blocks while the sink is paused, telling `idle` how long it has been; false if the transport
+/// should stop.
+fn wait_while_paused(
+    sink: &dyn InputSink,
+    clock: &dyn Clock,
+    mut idle: impl FnMut(Duration),
+) -> bool {
+    let mut began = None;
+    while !sink.should_stop() {
+        if !sink.is_paused() {
+            return true;
+        }
+        let began = *began.get_or_insert_with(|| clock.now());
+        clock.sleep(WAIT_STEP);
+        idle(clock.now().saturating_sub(began));
+    }
+    false
+}
+
+fn batch_rows(config: &ConnectorConfig) -> usize {
+    let rows = config
+        .max_batch_size
+        .and_then(|rows| usize::try_from(rows).ok());
+    rows.unwrap_or(BATCH_ROWS_DEFAULT).max(1)
+}
+
+fn required_format(config: &ConnectorConfig) -> Result<&FormatConfig, ConfigError> {
+    let missing = || {
+        ConfigError::new(format!(
+            "transport `{}` needs a format",
+            config.transport.name
+        ))
+    };
+    config.format.as_ref().ok_or_else(missing)
+}
+
+/// The position to start a byte stream at.
+fn stream_position(start: Option<Value>) -> Result<StreamPosition, TransportError> {
+    let Some(position) = start else {
+        return Ok(StreamPosition::default());
+    };
+    serde_json::from_value(position).map_err(|error| TransportError::Position(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::batch::{BatchConfig, Mapping, catch_panics};
 use super::{DecodeError, Decoded, Decoder, StreamPosition, parse_config};
-use crate::error::{ConfigError, RowErrors};
 use crate::changes::ParsedChanges;
+use crate::error::{ConfigError, RowErrors};
 use crate::table::InputTable;
 
 const FILE_MAGIC: &[u8; 8] = b"ARROW1\0\0";
@@ -90,7 +90,9 @@ impl ArrowDecoder {
         if !self.begun && !self.pass_magic() {
             return Ok(None);
         }
-        let Some(reader) = &mut self.reader else { return Ok(None) };
+        let Some(reader) = &mut self.reader else {
+            return Ok(None);
+        };
         loop {
             if self.reading.is_empty() {
                 self.reading = Buffer::from_vec(std::mem::take(&mut self.pending));
@@ -99,7 +101,10 @@ impl ArrowDecoder {
                 Ok(Some(batch)) => return Ok(Some(batch)),
                 Ok(None) if !self.pending.is_empty() => {}
                 Ok(None) if self.finished => {
-                    return reader.finish().map(|()| None).map_err(|error| corrupt(&error));
+                    return reader
+                        .finish()
+                        .map(|()| None)
+                        .map_err(|error| corrupt(&error));
                 }
                 Ok(None) => return Ok(None),
                 // Behind the end of the messages, where a file has its footer.
@@ -139,7 +144,12 @@ impl ArrowDecoder {
         let Some((batch, from)) = self.batch.take() else {
             let changes = ParsedChanges::empty(Arc::clone(self.table.schema()));
             let errors = RowErrors::default();
-            return Ok(Decoded { changes, errors, bytes: 0, position: self.position.clone() });
+            return Ok(Decoded {
+                changes,
+                errors,
+                bytes: 0,
+                position: self.position.clone(),
+            });
         };
         if self.mapping.is_none() {
             let unknown = self.config.unknown_columns;
@@ -155,10 +165,18 @@ impl ArrowDecoder {
             self.batch = Some((batch, from + rows));
         }
         let bytes = std::mem::take(&mut self.bytes);
-        Ok(Decoded { changes, errors, bytes, position: self.position.clone() })
+        Ok(Decoded {
+            changes,
+            errors,
+            bytes,
+            position: self.position.clone(),
+        })
     }
 }
 
 fn corrupt(error: &arrow::error::ArrowError) -> DecodeError {
-    DecodeError::Corrupt { format: "Arrow IPC", reason: error.to_string() }
+    DecodeError::Corrupt {
+        format: "Arrow IPC",
+        reason: error.to_string(),
+    }
 }

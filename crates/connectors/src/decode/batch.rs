@@ -28,7 +28,9 @@ pub(super) struct BatchConfig {
 
 impl Default for BatchConfig {
     fn default() -> Self {
-        Self { unknown_columns: UnknownColumns::Error }
+        Self {
+            unknown_columns: UnknownColumns::Error,
+        }
     }
 }
 
@@ -73,7 +75,11 @@ impl Mapping {
                 }
             }
         }
-        let mapping = Self { table: Arc::clone(table), sources, weight };
+        let mapping = Self {
+            table: Arc::clone(table),
+            sources,
+            weight,
+        };
         mapping.check_missing()?;
         Ok(mapping)
     }
@@ -102,9 +108,16 @@ impl Mapping {
         first_record: u64,
     ) -> Result<(ParsedChanges, RowErrors), DecodeError> {
         let mut columns = Vec::with_capacity(self.sources.len());
-        let mut bad_rows = BadRows { reasons: Vec::new(), first_record };
+        let mut bad_rows = BadRows {
+            reasons: Vec::new(),
+            first_record,
+        };
         let weights = match self.weight {
-            Some(weight) => batch.column(weight).as_primitive::<Int64Type>().values().to_vec(),
+            Some(weight) => batch
+                .column(weight)
+                .as_primitive::<Int64Type>()
+                .values()
+                .to_vec(),
             None => vec![1; batch.num_rows()],
         };
         for (column, source) in self.sources.iter().enumerate() {
@@ -122,7 +135,11 @@ impl Mapping {
         let options = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
         let schema = Arc::clone(self.table.schema());
         let rows = RecordBatch::try_new_with_options(schema, columns, &options).map_err(failed)?;
-        bad_rows.remove_from(ParsedChanges { rows, weights, partial: None })
+        bad_rows.remove_from(ParsedChanges {
+            rows,
+            weights,
+            partial: None,
+        })
     }
 
     fn convert(
@@ -135,7 +152,10 @@ impl Mapping {
         if array.data_type() == wanted {
             return Ok(Arc::clone(array));
         }
-        let options = CastOptions { safe: true, ..CastOptions::default() };
+        let options = CastOptions {
+            safe: true,
+            ..CastOptions::default()
+        };
         let converted = cast_with_options(array, wanted, &options).map_err(failed)?;
         let name = self.table.column_name(column);
         bad_rows.add_unconvertible(array, &converted, name, wanted)?;
@@ -171,7 +191,8 @@ fn keeps_values(given: &DataType, wanted: &DataType) -> bool {
         Date32, Date64, Dictionary, LargeList, LargeUtf8, List, Map, Null, RunEndEncoded, Struct,
         Time32, Time64, Timestamp, Utf8, Utf8View,
     };
-    let is_decimal = |t: &DataType| matches!(t, DataType::Decimal128(..) | DataType::Decimal256(..));
+    let is_decimal =
+        |t: &DataType| matches!(t, DataType::Decimal128(..) | DataType::Decimal256(..));
     match (given, wanted) {
         (Dictionary(_, values), _) => **values == *wanted || keeps_values(values, wanted),
         (RunEndEncoded(_, values), _) => keeps_values(values.data_type(), wanted),
@@ -213,7 +234,16 @@ impl BadRows {
     fn add(&mut self, row: usize, column: &str, value: Option<String>, reason: String) {
         let record = self.first_record + row as u64;
         let column = Some(column.to_owned());
-        self.reasons.push((row, RowError { record, line: None, column, value, reason }));
+        self.reasons.push((
+            row,
+            RowError {
+                record,
+                line: None,
+                column,
+                value,
+                reason,
+            },
+        ));
     }
 
     fn add_nulls(&mut self, array: &ArrayRef, counts: impl Fn(usize) -> bool, column: &str) {
@@ -272,12 +302,22 @@ impl BadRows {
         let rows = filter_record_batch(&changes.rows, &keep).map_err(failed)?;
         let kept = changes.weights.iter().zip(&good).filter(|(_, good)| **good);
         let weights = kept.map(|(weight, _)| *weight).collect();
-        Ok((ParsedChanges { rows, weights, partial: None }, errors))
+        Ok((
+            ParsedChanges {
+                rows,
+                weights,
+                partial: None,
+            },
+            errors,
+        ))
     }
 }
 
 fn failed(error: arrow::error::ArrowError) -> DecodeError {
-    DecodeError::Corrupt { format: "Arrow", reason: error.to_string() }
+    DecodeError::Corrupt {
+        format: "Arrow",
+        reason: error.to_string(),
+    }
 }
 
 /// Arrow's and Parquet's readers may panic on damaged files: that is a damaged file, not a bug here.
@@ -286,6 +326,9 @@ pub(super) fn catch_panics<T>(
     read: impl FnOnce() -> Result<T, DecodeError>,
 ) -> Result<T, DecodeError> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(read)).unwrap_or_else(|_| {
-        Err(DecodeError::Corrupt { format, reason: "the reader gave up on damaged data".to_owned() })
+        Err(DecodeError::Corrupt {
+            format,
+            reason: "the reader gave up on damaged data".to_owned(),
+        })
     })
 }

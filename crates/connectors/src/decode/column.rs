@@ -51,16 +51,33 @@ pub(super) enum Values {
     UInt64(Vec<u64>),
     Float32(Vec<f32>),
     Float64(Vec<f64>),
-    Decimal { values: Vec<i128>, precision: u8, scale: i8 },
+    Decimal {
+        values: Vec<i128>,
+        precision: u8,
+        scale: i8,
+    },
     Text(Bytes),
     Binary(Bytes),
     Date(Vec<i32>),
     Time(Vec<i64>),
     Timestamp(Vec<i64>),
     Interval(Vec<<IntervalMonthDayNanoType as ArrowPrimitiveType>::Native>),
-    List { offsets: Vec<i32>, item: FieldRef, element: Box<Column> },
-    Map { offsets: Vec<i32>, entries: FieldRef, key: Box<Column>, value: Box<Column> },
-    Struct { fields: Fields, columns: Vec<Column>, names: Arc<NameLookup> },
+    List {
+        offsets: Vec<i32>,
+        item: FieldRef,
+        element: Box<Column>,
+    },
+    Map {
+        offsets: Vec<i32>,
+        entries: FieldRef,
+        key: Box<Column>,
+        value: Box<Column>,
+    },
+    Struct {
+        fields: Fields,
+        columns: Vec<Column>,
+        names: Arc<NameLookup>,
+    },
 }
 
 /// Strings of bytes, end to end.
@@ -71,7 +88,10 @@ pub(super) struct Bytes {
 
 impl Bytes {
     fn new() -> Self {
-        Self { bytes: Vec::new(), offsets: vec![0] }
+        Self {
+            bytes: Vec::new(),
+            offsets: vec![0],
+        }
     }
 
     pub(super) fn push(&mut self, value: &[u8]) {
@@ -91,7 +111,10 @@ impl Bytes {
 
     fn take(&mut self) -> (OffsetBuffer<i32>, Buffer) {
         let taken = std::mem::replace(self, Self::new());
-        (OffsetBuffer::new(taken.offsets.into()), Buffer::from_vec(taken.bytes))
+        (
+            OffsetBuffer::new(taken.offsets.into()),
+            Buffer::from_vec(taken.bytes),
+        )
     }
 }
 
@@ -183,7 +206,9 @@ impl Column {
     /// Appends NULL inside a nested value, where nobody else checks.
     pub(super) fn push_nested_null(&mut self) -> Result<(), ValueError> {
         if !self.nullable {
-            return Err(ValueError::new("NULL inside a value where the type is NOT NULL"));
+            return Err(ValueError::new(
+                "NULL inside a value where the type is NOT NULL",
+            ));
         }
         self.push_null();
         Ok(())
@@ -208,7 +233,11 @@ impl Column {
             Values::UInt64(vector) => primitive::<UInt64Type>(vector, nulls),
             Values::Float32(vector) => primitive::<Float32Type>(vector, nulls),
             Values::Float64(vector) => primitive::<Float64Type>(vector, nulls),
-            Values::Decimal { values, precision, scale } => {
+            Values::Decimal {
+                values,
+                precision,
+                scale,
+            } => {
                 let array = primitive_array::<Decimal128Type>(values, nulls);
                 Arc::new(array.with_precision_and_scale(*precision, *scale)?)
             }
@@ -224,24 +253,55 @@ impl Column {
                 let (offsets, bytes) = bytes.take();
                 Arc::new(BinaryArray::try_new(offsets, bytes, nulls)?)
             }
-            Values::List { offsets, item, element } => {
+            Values::List {
+                offsets,
+                item,
+                element,
+            } => {
                 let offsets = take_offsets(offsets);
-                Arc::new(ListArray::try_new(Arc::clone(item), offsets, element.take()?, nulls)?)
+                Arc::new(ListArray::try_new(
+                    Arc::clone(item),
+                    offsets,
+                    element.take()?,
+                    nulls,
+                )?)
             }
-            Values::Map { offsets, entries, key, value } => {
-                let DataType::Struct(fields) = entries.data_type() else { unreachable!() };
+            Values::Map {
+                offsets,
+                entries,
+                key,
+                value,
+            } => {
+                let DataType::Struct(fields) = entries.data_type() else {
+                    unreachable!()
+                };
                 let columns = vec![key.take()?, value.take()?];
                 let pairs = StructArray::try_new(fields.clone(), columns, None)?;
                 let offsets = take_offsets(offsets);
-                Arc::new(MapArray::try_new(Arc::clone(entries), offsets, pairs, nulls, false)?)
+                Arc::new(MapArray::try_new(
+                    Arc::clone(entries),
+                    offsets,
+                    pairs,
+                    nulls,
+                    false,
+                )?)
             }
-            Values::Struct { fields, columns, .. } => {
-                let columns = columns.iter_mut().map(Column::take).collect::<Result<_, _>>()?;
-                Arc::new(StructArray::try_new_with_length(fields.clone(), columns, nulls, length)?)
+            Values::Struct {
+                fields, columns, ..
+            } => {
+                let columns = columns
+                    .iter_mut()
+                    .map(Column::take)
+                    .collect::<Result<_, _>>()?;
+                Arc::new(StructArray::try_new_with_length(
+                    fields.clone(),
+                    columns,
+                    nulls,
+                    length,
+                )?)
             }
         })
     }
-
 }
 
 fn take_offsets(offsets: &mut Vec<i32>) -> OffsetBuffer<i32> {
@@ -277,9 +337,11 @@ impl Values {
             DataType::UInt64 => Self::UInt64(Vec::new()),
             DataType::Float32 => Self::Float32(Vec::new()),
             DataType::Float64 => Self::Float64(Vec::new()),
-            &DataType::Decimal128(precision, scale) => {
-                Self::Decimal { values: Vec::new(), precision, scale }
-            }
+            &DataType::Decimal128(precision, scale) => Self::Decimal {
+                values: Vec::new(),
+                precision,
+                scale,
+            },
             DataType::Utf8 => Self::Text(Bytes::new()),
             DataType::Binary => Self::Binary(Bytes::new()),
             DataType::Date32 => Self::Date(Vec::new()),
@@ -287,9 +349,16 @@ impl Values {
             DataType::Timestamp(TimeUnit::Microsecond, None) => Self::Timestamp(Vec::new()),
             DataType::Interval(IntervalUnit::MonthDayNano) => Self::Interval(Vec::new()),
             DataType::List(item) => {
-                let element = sql.component.as_deref().ok_or_else(|| mismatch(sql, data_type))?;
+                let element = sql
+                    .component
+                    .as_deref()
+                    .ok_or_else(|| mismatch(sql, data_type))?;
                 let element = Box::new(Column::new(element, item.data_type())?);
-                Self::List { offsets: vec![0], item: Arc::clone(item), element }
+                Self::List {
+                    offsets: vec![0],
+                    item: Arc::clone(item),
+                    element,
+                }
             }
             DataType::Map(entries, _) => Self::new_map(sql, data_type, entries)?,
             DataType::Struct(fields) => Self::new_struct(sql, data_type, fields)?,
@@ -302,7 +371,11 @@ impl Values {
         data_type: &DataType,
         entries: &FieldRef,
     ) -> Result<Self, ConfigError> {
-        match (entries.data_type(), sql.key.as_deref(), sql.value.as_deref()) {
+        match (
+            entries.data_type(),
+            sql.key.as_deref(),
+            sql.value.as_deref(),
+        ) {
             (DataType::Struct(fields), Some(key), Some(value)) if fields.len() == 2 => {
                 Ok(Self::Map {
                     offsets: vec![0],
@@ -320,17 +393,31 @@ impl Values {
         data_type: &DataType,
         fields: &Fields,
     ) -> Result<Self, ConfigError> {
-        let parts = sql.fields.as_deref().filter(|parts| parts.len() == fields.len());
+        let parts = sql
+            .fields
+            .as_deref()
+            .filter(|parts| parts.len() == fields.len());
         let parts = parts.ok_or_else(|| mismatch(sql, data_type))?;
         let column = |(part, field): (&highwater_types::relation::Field, &Arc<Field>)| {
             Column::new(&part.columntype, field.data_type())
         };
-        let columns = parts.iter().zip(fields).map(column).collect::<Result<_, _>>()?;
+        let columns = parts
+            .iter()
+            .zip(fields)
+            .map(column)
+            .collect::<Result<_, _>>()?;
         let names = Arc::new(NameLookup::new(parts));
-        Ok(Self::Struct { fields: fields.clone(), columns, names })
+        Ok(Self::Struct {
+            fields: fields.clone(),
+            columns,
+            names,
+        })
     }
 }
 
 fn mismatch(sql: &ColumnType, data_type: &DataType) -> ConfigError {
-    ConfigError::new(format!("cannot read values of SQL type {:?} as {data_type}", sql.sql_type))
+    ConfigError::new(format!(
+        "cannot read values of SQL type {:?} as {data_type}",
+        sql.sql_type
+    ))
 }

@@ -94,7 +94,12 @@ struct Record {
 
 impl Record {
     fn new() -> Self {
-        Self { text: vec![0; 1024], text_length: 0, ends: vec![0; 64], fields: 0 }
+        Self {
+            text: vec![0; 1024],
+            text_length: 0,
+            ends: vec![0; 64],
+            fields: 0,
+        }
     }
 
     fn clear(&mut self) {
@@ -115,7 +120,9 @@ pub(super) fn make(
     start: StreamPosition,
 ) -> Result<Box<dyn Decoder>, ConfigError> {
     let config: CsvConfig = parse_config(config)?;
-    let delimiter = u8::try_from(config.delimiter).ok().filter(|byte| byte.is_ascii());
+    let delimiter = u8::try_from(config.delimiter)
+        .ok()
+        .filter(|byte| byte.is_ascii());
     let delimiter = delimiter.filter(|byte| !matches!(byte, b'"' | b'\n' | b'\r'));
     let delimiter = delimiter.ok_or_else(|| {
         ConfigError::new("`delimiter` must be one ASCII character, and no quote or line end")
@@ -181,7 +188,12 @@ impl Decoder for CsvDecoder {
         }
         let bytes = self.position.offset - start.offset;
         let changes = self.rows.take();
-        Ok(Some(Decoded { changes, errors, bytes, position: self.position.clone() }))
+        Ok(Some(Decoded {
+            changes,
+            errors,
+            bytes,
+            position: self.position.clone(),
+        }))
     }
 }
 
@@ -259,7 +271,9 @@ impl CsvDecoder {
     fn header(&self) -> Result<Vec<String>, DecodeError> {
         let name = |index| match std::str::from_utf8(self.record.field(index)) {
             Ok(name) => Ok(name.trim().to_owned()),
-            Err(_) => Err(DecodeError::Columns("the CSV header is not UTF-8".to_owned())),
+            Err(_) => Err(DecodeError::Columns(
+                "the CSV header is not UTF-8".to_owned(),
+            )),
         };
         (0..self.record.fields).map(name).collect()
     }
@@ -284,7 +298,9 @@ impl CsvDecoder {
             };
             if field != FieldUse::PassOver && fields.contains(&field) {
                 let name = shorten(name);
-                return Err(DecodeError::Columns(format!("the CSV header names `{name}` twice")));
+                return Err(DecodeError::Columns(format!(
+                    "the CSV header names `{name}` twice"
+                )));
             }
             fields.push(field);
         }
@@ -310,7 +326,11 @@ impl CsvDecoder {
     fn push_row(&mut self) -> Result<(), (Option<usize>, ValueError)> {
         if self.record.fields != self.fields.len() {
             let text = String::from_utf8_lossy(&self.record.text[..self.record.text_length]);
-            let reason = format!("{} fields instead of {}", self.record.fields, self.fields.len());
+            let reason = format!(
+                "{} fields instead of {}",
+                self.record.fields,
+                self.fields.len()
+            );
             return Err((None, ValueError::of(&text, reason)));
         }
         let mut weight = 1;
@@ -356,7 +376,9 @@ fn utf8(bytes: &[u8]) -> Result<&str, ValueError> {
 
 fn parse_weight(bytes: &[u8]) -> Result<i64, ValueError> {
     let text = utf8(bytes)?;
-    text.trim().parse().map_err(|_| ValueError::of(text, "not a weight"))
+    text.trim()
+        .parse()
+        .map_err(|_| ValueError::of(text, "not a weight"))
 }
 
 #[cfg(test)]

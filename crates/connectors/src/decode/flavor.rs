@@ -53,7 +53,11 @@ const DEBEZIUM_POSTGRES: Flavor = Flavor {
 
 const FLAVORS: &[Flavor] = &[
     DEFAULT,
-    Flavor { name: "pandas", timestamp: Some(IntegerTime::Milliseconds), ..DEFAULT },
+    Flavor {
+        name: "pandas",
+        timestamp: Some(IntegerTime::Milliseconds),
+        ..DEFAULT
+    },
     DEBEZIUM_POSTGRES,
     Flavor {
         name: "debezium_mysql",
@@ -66,8 +70,12 @@ const FLAVORS: &[Flavor] = &[
 /// Finds a flavour by name.
 pub(crate) fn find(name: &str) -> Result<Flavor, ConfigError> {
     let known = || FLAVORS.iter().map(|flavor| format!("`{}`", flavor.name));
-    FLAVORS.iter().find(|flavor| flavor.name == name).copied().ok_or_else(|| {
-        let known = known().collect::<Vec<_>>().join(", ");
-        ConfigError::new(format!("unknown `json_flavor` `{name}`; known are {known}"))
-    })
+    FLAVORS
+        .iter()
+        .find(|flavor| flavor.name == name)
+        .copied()
+        .ok_or_else(|| {
+            let known = known().collect::<Vec<_>>().join(", ");
+            ConfigError::new(format!("unknown `json_flavor` `{name}`; known are {known}"))
+        })
 }

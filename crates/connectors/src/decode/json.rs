@@ -156,7 +156,12 @@ impl Decoder for JsonDecoder {
         }
         let bytes = self.position.offset - start.offset;
         let changes = self.rows.take();
-        Ok(Some(Decoded { changes, errors, bytes, position: self.position.clone() }))
+        Ok(Some(Decoded {
+            changes,
+            errors,
+            bytes,
+            position: self.position.clone(),
+        }))
     }
 }
 
@@ -208,7 +213,9 @@ impl JsonDecoder {
     }
 
     fn decode_record(&mut self, end: usize, errors: &mut RowErrors) {
-        let blanks = self.buffer[self.decoded..end].iter().position(|b| !b.is_ascii_whitespace());
+        let blanks = self.buffer[self.decoded..end]
+            .iter()
+            .position(|b| !b.is_ascii_whitespace());
         self.pass(self.decoded + blanks.unwrap_or_default());
         let start = self.decoded;
         let line = self.position.lines + 1;
@@ -247,10 +254,14 @@ impl JsonDecoder {
             let failure = sink.context.explain(&cause, record);
             self.rows.truncate(rows_before);
             let table = self.rows.table();
-            error.column = failure.column.map(|column| table.column_name(column).to_owned());
+            error.column = failure
+                .column
+                .map(|column| table.column_name(column).to_owned());
             error.value = failure.error.value.map(|value| shorten(&value));
             error.reason = match element {
-                Some(element) => format!("element {element} of the array: {}", failure.error.reason),
+                Some(element) => {
+                    format!("element {element} of the array: {}", failure.error.reason)
+                }
                 None => failure.error.reason,
             };
             errors.push(error);

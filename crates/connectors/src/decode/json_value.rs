@@ -29,7 +29,11 @@ pub(super) struct Context<'a> {
 
 impl<'a> Context<'a> {
     pub(super) fn new(flavor: &'a Flavor) -> Self {
-        Self { flavor, column: None, failure: None }
+        Self {
+            flavor,
+            column: None,
+            failure: None,
+        }
     }
 
     /// Notes why parsing stops; the first reason counts.
@@ -44,16 +48,27 @@ impl<'a> Context<'a> {
         self.failure.unwrap_or_else(|| {
             let message = error.to_string();
             let (message, place) = match message.rfind(" at line ") {
-                Some(end) if error.line() <= 1 => {
-                    (&message[..end], format!(" at byte {} of it", error.column()))
-                }
+                Some(end) if error.line() <= 1 => (
+                    &message[..end],
+                    format!(" at byte {} of it", error.column()),
+                ),
                 Some(end) => (&message[..end], format!("{} of it", &message[end..])),
                 None => (message.as_str(), String::new()),
             };
-            let kind = if error.is_data() { "" } else { "invalid JSON: " };
+            let kind = if error.is_data() {
+                ""
+            } else {
+                "invalid JSON: "
+            };
             let value = Some(shorten(&String::from_utf8_lossy(text)));
-            let error = ValueError { value, reason: format!("{kind}{message}{place}") };
-            Failure { column: self.column, error }
+            let error = ValueError {
+                value,
+                reason: format!("{kind}{message}{place}"),
+            };
+            Failure {
+                column: self.column,
+                error,
+            }
         })
     }
 }
@@ -63,8 +78,13 @@ impl Column {
     pub(crate) fn push_json(&mut self, text: &str, flavor: &Flavor) -> Result<(), ValueError> {
         let mut context = Context::new(flavor);
         let mut deserializer = serde_json::Deserializer::from_str(text);
-        let seed = ValueSeed { column: self, context: &mut context };
-        let parsed = seed.deserialize(&mut deserializer).and_then(|()| deserializer.end());
+        let seed = ValueSeed {
+            column: self,
+            context: &mut context,
+        };
+        let parsed = seed
+            .deserialize(&mut deserializer)
+            .and_then(|()| deserializer.end());
         parsed.map_err(|error| context.explain(&error, text.as_bytes()).error)
     }
 
@@ -118,7 +138,10 @@ impl Column {
 
     /// Types whose numbers are read from their text.
     fn reads_raw_numbers(&self) -> bool {
-        matches!(self.values, Values::Float32(_) | Values::Float64(_) | Values::Decimal { .. })
+        matches!(
+            self.values,
+            Values::Float32(_) | Values::Float64(_) | Values::Decimal { .. }
+        )
     }
 
     /// A number, or a string that holds one, or null.
@@ -138,14 +161,19 @@ impl Column {
     }
 
     fn unexpected(&self, what: &str, value: &str) -> ValueError {
-        ValueError::of(value, format!("{what}, where {} is expected", self.expectation()))
+        ValueError::of(
+            value,
+            format!("{what}, where {} is expected", self.expectation()),
+        )
     }
 
     fn expectation(&self) -> &'static str {
         match &self.values {
             Values::Null => "null",
             Values::Boolean(_) => "true or false",
-            Values::Int8(_) | Values::Int16(_) | Values::Int32(_) | Values::Int64(_) => "an integer",
+            Values::Int8(_) | Values::Int16(_) | Values::Int32(_) | Values::Int64(_) => {
+                "an integer"
+            }
             Values::UInt8(_) | Values::UInt16(_) | Values::UInt32(_) | Values::UInt64(_) => {
                 "an unsigned integer"
             }
@@ -169,7 +197,11 @@ fn narrow<T: TryFrom<i128>>(integer: i128) -> Result<T, ValueError> {
 }
 
 fn microseconds(integer: i128, unit: Option<IntegerTime>) -> Result<i64, ValueError> {
-    let factor = if unit == Some(IntegerTime::Milliseconds) { 1000 } else { 1 };
+    let factor = if unit == Some(IntegerTime::Milliseconds) {
+        1000
+    } else {
+        1
+    };
     narrow(integer * factor)
 }
 
@@ -214,7 +246,11 @@ impl<'de> DeserializeSeed<'de> for NestedSeed<'_, '_> {
 
     fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         let ValueSeed { column, context } = self.0;
-        ValueSeed { column: &mut *column, context: &mut *context }.deserialize(deserializer)?;
+        ValueSeed {
+            column: &mut *column,
+            context: &mut *context,
+        }
+        .deserialize(deserializer)?;
         if column.ends_with_null() && !column.is_nullable() {
             return Err(context.fail(ValueError::new("NULL inside a value that cannot hold it")));
         }
@@ -240,12 +276,16 @@ impl<'de> Visitor<'de> for ValueSeed<'_, '_> {
     }
 
     fn visit_i64<E: serde::de::Error>(self, integer: i64) -> Result<(), E> {
-        let pushed = self.column.push_integer(i128::from(integer), self.context.flavor);
+        let pushed = self
+            .column
+            .push_integer(i128::from(integer), self.context.flavor);
         self.check(pushed)
     }
 
     fn visit_u64<E: serde::de::Error>(self, integer: u64) -> Result<(), E> {
-        let pushed = self.column.push_integer(i128::from(integer), self.context.flavor);
+        let pushed = self
+            .column
+            .push_integer(i128::from(integer), self.context.flavor);
         self.check(pushed)
     }
 
@@ -253,10 +293,13 @@ impl<'de> Visitor<'de> for ValueSeed<'_, '_> {
     fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<(), E> {
         let exact = number.fract() == 0.0 && number.abs() <= 9_007_199_254_740_992.0;
         let pushed = if exact {
-            self.column.push_integer(number as i128, self.context.flavor)
+            self.column
+                .push_integer(number as i128, self.context.flavor)
         } else {
             let shown = number.to_string();
-            Err(self.column.unexpected("a number with a fraction or too many digits", &shown))
+            Err(self
+                .column
+                .unexpected("a number with a fraction or too many digits", &shown))
         };
         self.check(pushed)
     }
@@ -269,9 +312,14 @@ impl<'de> Visitor<'de> for ValueSeed<'_, '_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<(), A::Error> {
         let Self { column, context } = self;
         match &mut column.values {
-            Values::List { offsets, element, .. } => {
+            Values::List {
+                offsets, element, ..
+            } => {
                 while sequence
-                    .next_element_seed(NestedSeed(ValueSeed { column: element, context }))?
+                    .next_element_seed(NestedSeed(ValueSeed {
+                        column: element,
+                        context,
+                    }))?
                     .is_some()
                 {}
                 offsets.push(offset(element.len()));
@@ -305,7 +353,12 @@ impl<'de> Visitor<'de> for ValueSeed<'_, '_> {
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<(), A::Error> {
         let Self { column, context } = self;
         match &mut column.values {
-            Values::Map { offsets, key, value, .. } => {
+            Values::Map {
+                offsets,
+                key,
+                value,
+                ..
+            } => {
                 visit_map_entries(map, key, value, context)?;
                 offsets.push(offset(key.len()));
             }
@@ -370,8 +423,12 @@ fn visit_map_entries<'de, A: MapAccess<'de>>(
         if entries.get(i + 1).is_some_and(|(next, _)| next == key) {
             continue;
         }
-        keys.push_text(key, context.flavor).map_err(|error| context.fail(error))?;
-        let seed = NestedSeed(ValueSeed { column: values, context });
+        keys.push_text(key, context.flavor)
+            .map_err(|error| context.fail(error))?;
+        let seed = NestedSeed(ValueSeed {
+            column: values,
+            context,
+        });
         seed.deserialize(*value).map_err(A::Error::custom)?;
     }
     Ok(())
@@ -394,7 +451,9 @@ fn visit_struct_fields<'de, A: MapAccess<'de>>(
         map.next_value_seed(NestedSeed(ValueSeed { column, context }))?;
     }
     for column in columns.iter_mut().filter(|column| column.len() == start) {
-        column.push_nested_null().map_err(|error| context.fail(error))?;
+        column
+            .push_nested_null()
+            .map_err(|error| context.fail(error))?;
     }
     Ok(())
 }

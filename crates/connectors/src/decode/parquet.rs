@@ -96,7 +96,10 @@ impl ParquetDecoder {
         let unknown = self.config.unknown_columns;
         let mapping = Mapping::new(&self.table, builder.schema(), unknown)?;
         let skipped = usize::try_from(self.position.records).unwrap_or(usize::MAX);
-        let batches = builder.with_batch_size(BATCH_ROWS).with_offset(skipped).build();
+        let batches = builder
+            .with_batch_size(BATCH_ROWS)
+            .with_offset(skipped)
+            .build();
         self.file = Some(OpenFile {
             batches: batches.map_err(corrupt)?,
             mapping,
@@ -107,7 +110,9 @@ impl ParquetDecoder {
     }
 
     fn next_piece(&mut self, records_max: usize) -> Result<Option<Decoded>, DecodeError> {
-        let Some(file) = &mut self.file else { return Ok(None) };
+        let Some(file) = &mut self.file else {
+            return Ok(None);
+        };
         let (batch, from) = match file.batch.take() {
             Some(rest) => rest,
             None => match file.batches.next().transpose().map_err(corrupt)? {
@@ -123,10 +128,18 @@ impl ParquetDecoder {
         }
         self.position.records += rows as u64;
         let bytes = (rows as f64 * file.bytes_per_row) as u64;
-        Ok(Some(Decoded { changes, errors, bytes, position: self.position.clone() }))
+        Ok(Some(Decoded {
+            changes,
+            errors,
+            bytes,
+            position: self.position.clone(),
+        }))
     }
 }
 
 fn corrupt(error: impl std::fmt::Display) -> DecodeError {
-    DecodeError::Corrupt { format: "Parquet", reason: error.to_string() }
+    DecodeError::Corrupt {
+        format: "Parquet",
+        reason: error.to_string(),
+    }
 }

@@ -6,8 +6,8 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::array::BooleanBufferBuilder;
+use arrow::array::RecordBatch;
 
 use super::column::Column;
 use super::flavor;
@@ -100,7 +100,11 @@ impl RowBuilder {
             }
             Change::Update => {
                 let row = self.rows();
-                let is_set = self.columns.iter().map(|column| column.len() > row).collect();
+                let is_set = self
+                    .columns
+                    .iter()
+                    .map(|column| column.len() > row)
+                    .collect();
                 self.fill_by_key()?;
                 self.updates.push(Update { row, is_set });
                 1
@@ -155,7 +159,9 @@ impl RowBuilder {
 
     /// Keeps the first `rows` rows.
     pub(crate) fn truncate(&mut self, rows: usize) {
-        self.columns.iter_mut().for_each(|column| column.truncate(rows));
+        self.columns
+            .iter_mut()
+            .for_each(|column| column.truncate(rows));
         self.weights.truncate(rows);
         while self.updates.last().is_some_and(|update| update.row >= rows) {
             self.updates.pop();
@@ -167,14 +173,22 @@ impl RowBuilder {
         self.abandon();
         let schema = Arc::clone(self.table.schema());
         let weights = std::mem::take(&mut self.weights);
-        let columns = self.columns.iter_mut().map(Column::take).collect::<Result<Vec<_>, _>>();
+        let columns = self
+            .columns
+            .iter_mut()
+            .map(Column::take)
+            .collect::<Result<Vec<_>, _>>();
         let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(weights.len()));
         let rows = columns
             .and_then(|columns| RecordBatch::try_new_with_options(schema, columns, &options))
             .expect("columns were made from the schema, and pushes check every value");
         let updates = std::mem::take(&mut self.updates);
         let partial = (!updates.is_empty()).then(|| self.partial(&updates, weights.len()));
-        ParsedChanges { rows, weights, partial }
+        ParsedChanges {
+            rows,
+            weights,
+            partial,
+        }
     }
 
     fn partial(&self, updates: &[Update], rows: usize) -> PartialUpdates {
@@ -187,10 +201,17 @@ impl RowBuilder {
             bits.finish()
         };
         let is_set = (0..self.columns.len()).map(|column| marks(&|update| update.is_set[column]));
-        PartialUpdates { is_update: marks(&|_| true), is_set: is_set.collect() }
+        PartialUpdates {
+            is_update: marks(&|_| true),
+            is_set: is_set.collect(),
+        }
     }
 }
 
 fn null_error(is_missing: bool) -> ValueError {
-    ValueError::new(if is_missing { "missing, but NOT NULL" } else { "NULL, but NOT NULL" })
+    ValueError::new(if is_missing {
+        "missing, but NOT NULL"
+    } else {
+        "NULL, but NOT NULL"
+    })
 }

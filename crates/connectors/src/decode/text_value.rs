@@ -28,12 +28,18 @@ impl Column {
             Values::UInt64(vector) => vector.push(integer(trimmed)?),
             Values::Float32(vector) => vector.push(value::float32(trimmed)?),
             Values::Float64(vector) => vector.push(value::float64(trimmed)?),
-            Values::Decimal { values, precision, scale } => {
+            Values::Decimal {
+                values,
+                precision,
+                scale,
+            } => {
                 values.push(value::decimal(trimmed, *precision, *scale)?);
             }
             Values::Text(bytes) if self.sql_type == SqlType::Uuid => {
                 let mut canonical = uuid::Uuid::encode_buffer();
-                let canonical = value::uuid(trimmed)?.hyphenated().encode_lower(&mut canonical);
+                let canonical = value::uuid(trimmed)?
+                    .hyphenated()
+                    .encode_lower(&mut canonical);
                 bytes.push(canonical.as_bytes());
             }
             Values::Text(bytes) => bytes.push(text.as_bytes()),
@@ -44,7 +50,10 @@ impl Column {
             Values::Time(vector) => vector.push(value::time(trimmed)?),
             Values::Timestamp(vector) => vector.push(value::timestamp(trimmed)?),
             Values::Interval(vector) => vector.push(value::interval(trimmed)?),
-            Values::Binary(_) | Values::List { .. } | Values::Map { .. } | Values::Struct { .. } => {
+            Values::Binary(_)
+            | Values::List { .. }
+            | Values::Map { .. }
+            | Values::Struct { .. } => {
                 return self.push_json(text, flavor);
             }
         }
@@ -59,8 +68,11 @@ fn integer<T: FromStr<Err = std::num::ParseIntError>>(text: &str) -> Result<T, V
         let out_of_range = matches!(error.kind(), NegOverflow | PosOverflow)
             // "-1" of an unsigned type is an invalid digit to Rust.
             || (text.starts_with('-') && text.parse::<i128>().is_ok());
-        let reason = if out_of_range { "out of range of the integer type" } else { "not an integer" };
+        let reason = if out_of_range {
+            "out of range of the integer type"
+        } else {
+            "not an integer"
+        };
         ValueError::of(text, reason)
     })
 }
-

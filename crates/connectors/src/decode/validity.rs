@@ -10,7 +10,10 @@ pub(crate) struct Validity {
 
 impl Default for Validity {
     fn default() -> Self {
-        Self { bits: NullBufferBuilder::new(0), last_is_null: false }
+        Self {
+            bits: NullBufferBuilder::new(0),
+            last_is_null: false,
+        }
     }
 }
 

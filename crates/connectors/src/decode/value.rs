@@ -15,9 +15,7 @@ const NANOSECONDS_PER_SECOND: i64 = 1_000_000_000;
 pub(crate) fn decimal(text: &str, precision: u8, scale: i8) -> Result<i128, ValueError> {
     let malformed = || ValueError::of(text, "not a decimal number");
     let (mantissa, exponent) = match text.split_once(['e', 'E']) {
-        Some((mantissa, exponent)) => {
-            (mantissa, exponent.parse::<i32>().map_err(|_| malformed())?)
-        }
+        Some((mantissa, exponent)) => (mantissa, exponent.parse::<i32>().map_err(|_| malformed())?),
         None => (text, 0),
     };
     let (negative, digits) = match mantissa.as_bytes() {
@@ -25,7 +23,10 @@ pub(crate) fn decimal(text: &str, precision: u8, scale: i8) -> Result<i128, Valu
         [b'+', digits @ ..] => (false, digits),
         digits => (false, digits),
     };
-    let point = digits.iter().position(|&byte| byte == b'.').unwrap_or(digits.len());
+    let point = digits
+        .iter()
+        .position(|&byte| byte == b'.')
+        .unwrap_or(digits.len());
     let fraction = digits.get(point + 1..).unwrap_or_default();
     let digits = digits[..point].iter().chain(fraction);
     if point + fraction.len() == 0 || !digits.clone().all(u8::is_ascii_digit) {
@@ -35,17 +36,16 @@ pub(crate) fn decimal(text: &str, precision: u8, scale: i8) -> Result<i128, Valu
     let kept = point as i64 + i64::from(exponent) + i64::from(scale);
     let magnitude = scaled_magnitude(digits.map(|digit| digit - b'0'), kept, precision);
     let magnitude = magnitude.ok_or_else(|| {
-        ValueError::of(text, format!("out of range of DECIMAL({precision}, {scale})"))
+        ValueError::of(
+            text,
+            format!("out of range of DECIMAL({precision}, {scale})"),
+        )
     })?;
     Ok(if negative { -magnitude } else { magnitude })
 }
 
 /// The integer of the first `kept` digits (zeros follow if there are fewer), rounded half up.
-fn scaled_magnitude(
-    digits: impl Iterator<Item = u8>,
-    kept: i64,
-    precision: u8,
-) -> Option<i128> {
+fn scaled_magnitude(digits: impl Iterator<Item = u8>, kept: i64, precision: u8) -> Option<i128> {
     let limit = 10_i128.checked_pow(u32::from(precision))?;
     let mut magnitude = 0_i128;
     let mut position = 0_i64;
@@ -62,7 +62,9 @@ fn scaled_magnitude(
     }
     if magnitude != 0 {
         for _ in position..kept {
-            magnitude = magnitude.checked_mul(10).filter(|magnitude| *magnitude < limit)?;
+            magnitude = magnitude
+                .checked_mul(10)
+                .filter(|magnitude| *magnitude < limit)?;
         }
     }
     (magnitude < limit).then_some(magnitude)
@@ -74,7 +76,9 @@ pub(crate) fn date(text: &str) -> Result<i32, ValueError> {
 }
 
 fn parse_date(bytes: &[u8]) -> Option<i32> {
-    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *bytes else { return None };
+    let [y1, y2, y3, y4, b'-', m1, m2, b'-', d1, d2] = *bytes else {
+        return None;
+    };
     let year = two_digits(y1, y2)? * 100 + two_digits(y3, y4)?;
     let date = NaiveDate::from_ymd_opt(year as i32, two_digits(m1, m2)?, two_digits(d1, d2)?)?;
     i32::try_from(date.signed_duration_since(NaiveDate::default()).num_days()).ok()
@@ -178,19 +182,26 @@ pub(crate) fn boolean(text: &str) -> Result<bool, ValueError> {
 }
 
 pub(crate) fn float64(text: &str) -> Result<f64, ValueError> {
-    let value: f64 = text.parse().map_err(|_| ValueError::of(text, "not a number"))?;
+    let value: f64 = text
+        .parse()
+        .map_err(|_| ValueError::of(text, "not a number"))?;
     finite_if_digits(text, value.is_infinite()).map(|()| value)
 }
 
 pub(crate) fn float32(text: &str) -> Result<f32, ValueError> {
-    let value: f32 = text.parse().map_err(|_| ValueError::of(text, "not a number"))?;
+    let value: f32 = text
+        .parse()
+        .map_err(|_| ValueError::of(text, "not a number"))?;
     finite_if_digits(text, value.is_infinite()).map(|()| value)
 }
 
 /// "Infinity" is a value; digits that become infinite are a mistake.
 fn finite_if_digits(text: &str, infinite: bool) -> Result<(), ValueError> {
     if infinite && text.bytes().any(|byte| byte.is_ascii_digit()) {
-        return Err(ValueError::of(text, "out of range of the floating point type"));
+        return Err(ValueError::of(
+            text,
+            "out of range of the floating point type",
+        ));
     }
     Ok(())
 }
@@ -213,7 +224,10 @@ pub(crate) fn binary(text: &str, form: BinaryText) -> Result<Vec<u8>, ValueError
 }
 
 fn hexadecimal(text: &str) -> Option<Vec<u8>> {
-    let digits = text.strip_prefix("0x").or_else(|| text.strip_prefix("\\x"))?.as_bytes();
+    let digits = text
+        .strip_prefix("0x")
+        .or_else(|| text.strip_prefix("\\x"))?
+        .as_bytes();
     if digits.len() % 2 != 0 {
         return None;
     }
@@ -269,7 +283,13 @@ mod tests {
             assert_eq!(timestamp(same).unwrap(), 86_401_500_000, "{same}");
         }
         assert_eq!(timestamp("1970-01-02").unwrap(), MICROSECONDS_PER_DAY);
-        for malformed in ["", "1970", "1970-01-02x00:00:00", "1970-01-02 00:00", "ü970-01-02"] {
+        for malformed in [
+            "",
+            "1970",
+            "1970-01-02x00:00:00",
+            "1970-01-02 00:00",
+            "ü970-01-02",
+        ] {
             assert!(timestamp(malformed).is_err(), "{malformed}");
         }
     }

@@ -42,7 +42,11 @@ pub(super) fn make(
     if start == StreamStart::Continued {
         writer.get_mut().clear();
     }
-    Ok(Box::new(ArrowEncoder { relation, schema, writer }))
+    Ok(Box::new(ArrowEncoder {
+        relation,
+        schema,
+        writer,
+    }))
 }
 
 impl Encoder for ArrowEncoder {
@@ -50,14 +54,22 @@ impl Encoder for ArrowEncoder {
         let changes = ordered_changes(delta, &self.relation.key)?;
         let rows: UInt64Array = changes.iter().map(|change| change.row as u64).collect();
         let weights: Int64Array = changes.iter().map(|change| change.weight).collect();
-        let columns = delta.rows().columns().iter().map(|column| take(column, &rows, None));
+        let columns = delta
+            .rows()
+            .columns()
+            .iter()
+            .map(|column| take(column, &rows, None));
         let mut columns: Vec<ArrayRef> = columns.collect::<Result<_, _>>()?;
         columns.push(Arc::new(weights));
         if !changes.is_empty() {
-            self.writer.write(&RecordBatch::try_new(Arc::clone(&self.schema), columns)?)?;
+            self.writer
+                .write(&RecordBatch::try_new(Arc::clone(&self.schema), columns)?)?;
         }
         let piece = std::mem::take(self.writer.get_mut());
         let pieces = (!piece.is_empty()).then_some(piece).into_iter();
-        Ok(Encoded { records: records(&changes), pieces: Box::new(pieces) })
+        Ok(Encoded {
+            records: records(&changes),
+            pieces: Box::new(pieces),
+        })
     }
 }

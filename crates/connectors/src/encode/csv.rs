@@ -25,7 +25,11 @@ struct CsvConfig {
 
 impl Default for CsvConfig {
     fn default() -> Self {
-        Self { headers: false, delimiter: ',', null_value: String::new() }
+        Self {
+            headers: false,
+            delimiter: ',',
+            null_value: String::new(),
+        }
     }
 }
 
@@ -59,10 +63,22 @@ impl Encoder for CsvEncoder {
     fn encode<'a>(&'a mut self, delta: &Delta) -> Result<Encoded<'a>, EncodeError> {
         let changes = ordered_changes(delta, &self.relation.key)?;
         let records = records(&changes);
-        let columns = delta.rows().columns().iter().map(|column: &ArrayRef| ValueWriter::new(column));
+        let columns = delta
+            .rows()
+            .columns()
+            .iter()
+            .map(|column: &ArrayRef| ValueWriter::new(column));
         let columns = columns.collect::<Result<_, _>>()?;
-        let pieces = CsvPieces { encoder: self, columns, changes, next: 0 };
-        Ok(Encoded { records, pieces: Box::new(pieces) })
+        let pieces = CsvPieces {
+            encoder: self,
+            columns,
+            changes,
+            next: 0,
+        };
+        Ok(Encoded {
+            records,
+            pieces: Box::new(pieces),
+        })
     }
 }
 
@@ -80,13 +96,23 @@ impl Iterator for CsvPieces<'_> {
         if self.next == self.changes.len() {
             return None;
         }
-        let mut writer =
-            WriterBuilder::new().delimiter(self.encoder.delimiter).from_writer(Vec::new());
+        let mut writer = WriterBuilder::new()
+            .delimiter(self.encoder.delimiter)
+            .from_writer(Vec::new());
         let mut bytes = 0;
         if std::mem::take(&mut self.encoder.header_is_due) {
-            let names = self.encoder.relation.schema.fields().iter().map(|field| field.name());
-            let header: ByteRecord =
-                names.map(String::as_str).chain([WEIGHT_COLUMN]).collect::<Vec<_>>().into();
+            let names = self
+                .encoder
+                .relation
+                .schema
+                .fields()
+                .iter()
+                .map(|field| field.name());
+            let header: ByteRecord = names
+                .map(String::as_str)
+                .chain([WEIGHT_COLUMN])
+                .collect::<Vec<_>>()
+                .into();
             bytes += write(&mut writer, &header);
         }
         let (mut record, mut field) = (ByteRecord::new(), Vec::new());
@@ -117,6 +143,8 @@ impl CsvPieces<'_> {
 
 /// Writes a record and gives its size without quotes.
 fn write(writer: &mut Writer<Vec<u8>>, record: &ByteRecord) -> usize {
-    writer.write_byte_record(record).expect("writing to memory cannot fail");
+    writer
+        .write_byte_record(record)
+        .expect("writing to memory cannot fail");
     record.as_slice().len() + record.len()
 }

@@ -57,7 +57,11 @@ impl HttpEgress {
             }
         };
         let encoder = encoder(&format, relation, StreamStart::Beginning)?;
-        Ok(Self { encoder, data, sequence_number: 0 })
+        Ok(Self {
+            encoder,
+            data,
+            sequence_number: 0,
+        })
     }
 
     /// A chunk without data, which shows the client that the stream lives.
@@ -67,7 +71,13 @@ impl HttpEgress {
 
     /// Part of the present content.
     pub fn snapshot(&mut self, rows: &Delta) -> Result<EgressChunks<'_>, EncodeError> {
-        self.chunks(rows, Kind { snapshot: true, processed_steps: None })
+        self.chunks(
+            rows,
+            Kind {
+                snapshot: true,
+                processed_steps: None,
+            },
+        )
     }
 
     /// The changes of a step; `processed_steps` closes it, on the last chunk, which is there even
@@ -77,7 +87,13 @@ impl HttpEgress {
         delta: &Delta,
         processed_steps: u64,
     ) -> Result<EgressChunks<'_>, EncodeError> {
-        self.chunks(delta, Kind { snapshot: false, processed_steps: Some(processed_steps) })
+        self.chunks(
+            delta,
+            Kind {
+                snapshot: false,
+                processed_steps: Some(processed_steps),
+            },
+        )
     }
 
     fn chunks(&mut self, delta: &Delta, kind: Kind) -> Result<EgressChunks<'_>, EncodeError> {
@@ -123,7 +139,12 @@ impl Iterator for EgressChunks<'_> {
         } else {
             kind.processed_steps = None;
         }
-        Some(next_chunk(self.sequence_number, kind, self.data, piece.as_deref()))
+        Some(next_chunk(
+            self.sequence_number,
+            kind,
+            self.data,
+            piece.as_deref(),
+        ))
     }
 }
 

@@ -25,7 +25,9 @@ impl JsonRows {
         let column = |(field, column): (&Arc<_>, &ArrayRef)| {
             Ok((object_key(field), ValueWriter::new(column)?))
         };
-        Ok(Self { columns: parts.map(column).collect::<Result<_, EncodeError>>()? })
+        Ok(Self {
+            columns: parts.map(column).collect::<Result<_, EncodeError>>()?,
+        })
     }
 
     /// Appends row `row` as one object.
@@ -78,7 +80,10 @@ pub(super) fn make(
     relation: Arc<OutputRelation>,
     _: StreamStart,
 ) -> Result<Box<dyn Encoder>, ConfigError> {
-    Ok(Box::new(JsonEncoder { config: parse_config(config)?, relation }))
+    Ok(Box::new(JsonEncoder {
+        config: parse_config(config)?,
+        relation,
+    }))
 }
 
 impl Encoder for JsonEncoder {
@@ -86,8 +91,17 @@ impl Encoder for JsonEncoder {
         let changes = ordered_changes(delta, &self.relation.key)?;
         let records = records(&changes);
         let rows = JsonRows::new(delta.rows())?;
-        let pieces = JsonPieces { config: self.config, rows, changes, next: 0, repeated: 0 };
-        Ok(Encoded { records, pieces: Box::new(pieces) })
+        let pieces = JsonPieces {
+            config: self.config,
+            rows,
+            changes,
+            next: 0,
+            repeated: 0,
+        };
+        Ok(Encoded {
+            records,
+            pieces: Box::new(pieces),
+        })
     }
 }
 
@@ -109,12 +123,17 @@ impl Iterator for JsonPieces {
             return None;
         }
         let mut piece = Vec::new();
-        let (open, separator, close): (&[u8], &[u8], &[u8]) =
-            if self.config.array { (b"[", b",", b"]\n") } else { (b"", b"\n", b"\n") };
+        let (open, separator, close): (&[u8], &[u8], &[u8]) = if self.config.array {
+            (b"[", b",", b"]\n")
+        } else {
+            (b"", b"\n", b"\n")
+        };
         piece.extend_from_slice(open);
         let mut is_first = true;
         while piece.len() < PIECE_BYTES_TARGET {
-            let Some(&change) = self.changes.get(self.next) else { break };
+            let Some(&change) = self.changes.get(self.next) else {
+                break;
+            };
             if !std::mem::take(&mut is_first) {
                 piece.extend_from_slice(separator);
             }
@@ -131,11 +150,17 @@ impl JsonPieces {
         let repetitions = match self.config.update_format {
             UpdateFormat::InsertDelete => {
                 let is_insert = change.weight > 0;
-                piece.extend_from_slice(if is_insert { b"{\"insert\":" } else { b"{\"delete\":" });
+                piece.extend_from_slice(if is_insert {
+                    b"{\"insert\":"
+                } else {
+                    b"{\"delete\":"
+                });
                 change.weight.unsigned_abs()
             }
             UpdateFormat::Weighted => {
-                piece.extend_from_slice(format!("{{\"weight\":{},\"data\":", change.weight).as_bytes());
+                piece.extend_from_slice(
+                    format!("{{\"weight\":{},\"data\":", change.weight).as_bytes(),
+                );
                 1
             }
         };

@@ -42,8 +42,15 @@ enum Values {
     Date(PrimitiveArray<Date32Type>),
     Time(PrimitiveArray<Time64NanosecondType>),
     Timestamp(PrimitiveArray<TimestampMicrosecondType>),
-    List { lists: ListArray, elements: Box<ValueWriter> },
-    Map { maps: MapArray, keys: Box<ValueWriter>, values: Box<ValueWriter> },
+    List {
+        lists: ListArray,
+        elements: Box<ValueWriter>,
+    },
+    Map {
+        maps: MapArray,
+        keys: Box<ValueWriter>,
+        values: Box<ValueWriter>,
+    },
     Struct(Vec<(Vec<u8>, ValueWriter)>),
 }
 
@@ -51,7 +58,10 @@ impl ValueWriter {
     pub(super) fn new(array: &ArrayRef) -> Result<Self, EncodeError> {
         let array = canonical(array)?;
         let nulls = array.logical_nulls().filter(|nulls| nulls.null_count() > 0);
-        Ok(Self { nulls, values: Values::new(&array)? })
+        Ok(Self {
+            nulls,
+            values: Values::new(&array)?,
+        })
     }
 
     pub(super) fn is_null(&self, row: usize) -> bool {
@@ -140,9 +150,7 @@ fn canonical(array: &ArrayRef) -> Result<ArrayRef, EncodeError> {
         LargeList(item) | FixedSizeList(item, _) => List(item.clone()),
         Float16 => Float32,
         Date64 => Date32,
-        Decimal32(precision, scale) | Decimal64(precision, scale) => {
-            Decimal128(*precision, *scale)
-        }
+        Decimal32(precision, scale) | Decimal64(precision, scale) => Decimal128(*precision, *scale),
         Time32(_) | Time64(TimeUnit::Microsecond) => Time64(TimeUnit::Nanosecond),
         Timestamp(TimeUnit::Microsecond, None) => return Ok(array.clone()),
         Timestamp(..) => Timestamp(TimeUnit::Microsecond, None),
@@ -154,12 +162,22 @@ fn canonical(array: &ArrayRef) -> Result<ArrayRef, EncodeError> {
 
 fn is_written(data_type: &DataType) -> bool {
     use DataType::{
-        Binary, Boolean, Date32, Decimal128, Float32, Float64, List, Map, Null, Struct, Time64, Utf8,
+        Binary, Boolean, Date32, Decimal128, Float32, Float64, List, Map, Null, Struct, Time64,
+        Utf8,
     };
     let listed = matches!(
         data_type,
-        Null | Boolean | Float32 | Float64 | Decimal128(..) | Utf8 | Binary | Date32
-            | Time64(TimeUnit::Nanosecond) | List(_) | Map(..) | Struct(_)
+        Null | Boolean
+            | Float32
+            | Float64
+            | Decimal128(..)
+            | Utf8
+            | Binary
+            | Date32
+            | Time64(TimeUnit::Nanosecond)
+            | List(_)
+            | Map(..)
+            | Struct(_)
     );
     listed || data_type.is_integer()
 }
@@ -167,8 +185,14 @@ fn is_written(data_type: &DataType) -> bool {
 fn formatted(array: &ArrayRef) -> Result<ArrayRef, EncodeError> {
     let options = FormatOptions::default();
     let formatter = ArrayFormatter::try_new(array, &options)?;
-    let text = |row| array.is_valid(row).then(|| formatter.value(row).to_string());
-    Ok(std::sync::Arc::new((0..array.len()).map(text).collect::<StringArray>()))
+    let text = |row| {
+        array
+            .is_valid(row)
+            .then(|| formatter.value(row).to_string())
+    };
+    Ok(std::sync::Arc::new(
+        (0..array.len()).map(text).collect::<StringArray>(),
+    ))
 }
 
 impl Values {
@@ -210,7 +234,9 @@ impl Values {
 
 fn struct_writers(structs: &StructArray) -> Result<Vec<(Vec<u8>, ValueWriter)>, EncodeError> {
     let parts = structs.fields().iter().zip(structs.columns());
-    parts.map(|(field, column)| Ok((object_key(field), ValueWriter::new(column)?))).collect()
+    parts
+        .map(|(field, column)| Ok((object_key(field), ValueWriter::new(column)?)))
+        .collect()
 }
 
 /// `"name":`
@@ -245,10 +271,17 @@ fn write_decimal(out: &mut Vec<u8>, value: i128, scale: i8) {
         return out.extend(std::iter::repeat_n(b'0', usize::from(scale.unsigned_abs())));
     };
     let whole = digits.len().saturating_sub(scale);
-    out.extend_from_slice(if whole == 0 { b"0" } else { &digits.as_bytes()[..whole] });
+    out.extend_from_slice(if whole == 0 {
+        b"0"
+    } else {
+        &digits.as_bytes()[..whole]
+    });
     if scale > 0 {
         out.push(b'.');
-        out.extend(std::iter::repeat_n(b'0', scale.saturating_sub(digits.len())));
+        out.extend(std::iter::repeat_n(
+            b'0',
+            scale.saturating_sub(digits.len()),
+        ));
         out.extend_from_slice(&digits.as_bytes()[whole..]);
     }
 }

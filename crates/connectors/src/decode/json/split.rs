@@ -39,7 +39,13 @@ enum State {
 
 impl Splitter {
     pub(super) fn new(lines: Lines) -> Self {
-        Self { lines, state: State::Between, depth: 0, previous: 0, line_began: false }
+        Self {
+            lines,
+            state: State::Between,
+            depth: 0,
+            previous: 0,
+            line_began: false,
+        }
     }
 
     /// Goes on looking at `bytes[from..]` and gives the end of the record if it is there. The
@@ -65,7 +71,9 @@ impl Splitter {
     fn find_line_end(&mut self, bytes: &[u8], from: usize) -> Option<usize> {
         let mut from = from;
         if self.state == State::Between {
-            from += bytes[from..].iter().position(|byte| !byte.is_ascii_whitespace())?;
+            from += bytes[from..]
+                .iter()
+                .position(|byte| !byte.is_ascii_whitespace())?;
             self.state = State::Inside;
         }
         let end = from + memchr::memchr(b'\n', &bytes[from..])?;
@@ -78,7 +86,9 @@ impl Splitter {
         while at < bytes.len() {
             let end = match self.state {
                 State::Between => {
-                    at += bytes[at..].iter().position(|byte| !byte.is_ascii_whitespace())?;
+                    at += bytes[at..]
+                        .iter()
+                        .position(|byte| !byte.is_ascii_whitespace())?;
                     self.state = State::Inside;
                     (self.depth, self.previous, self.line_began) = (0, 0, false);
                     None
@@ -193,22 +203,50 @@ mod tests {
     fn values_end_at_their_last_bracket() {
         check(Lines::Multiple, "", &[]);
         check(Lines::Multiple, " \n", &[]);
-        check(Lines::Multiple, r#"{"a":1}{"a":2}"#, &[r#"{"a":1}"#, r#"{"a":2}"#]);
-        check(Lines::Multiple, "{\n \"a\":\n {}\n}\n[1]", &["{\n \"a\":\n {}\n}", "[1]"]);
-        check(Lines::Multiple, r#"{"a":"}\"{"} 1 "x""#, &[r#"{"a":"}\"{"}"#, "1", "\"x\""]);
-        check(Lines::Multiple, "[\n{\"a\":1},\n{\"a\":2}\n]", &["[\n{\"a\":1},\n{\"a\":2}\n]"]);
+        check(
+            Lines::Multiple,
+            r#"{"a":1}{"a":2}"#,
+            &[r#"{"a":1}"#, r#"{"a":2}"#],
+        );
+        check(
+            Lines::Multiple,
+            "{\n \"a\":\n {}\n}\n[1]",
+            &["{\n \"a\":\n {}\n}", "[1]"],
+        );
+        check(
+            Lines::Multiple,
+            r#"{"a":"}\"{"} 1 "x""#,
+            &[r#"{"a":"}\"{"}"#, "1", "\"x\""],
+        );
+        check(
+            Lines::Multiple,
+            "[\n{\"a\":1},\n{\"a\":2}\n]",
+            &["[\n{\"a\":1},\n{\"a\":2}\n]"],
+        );
     }
 
     #[test]
     fn broken_records_do_not_swallow_the_next() {
-        check(Lines::Multiple, "{\"a\": 1\n{\"a\": 2}\n", &["{\"a\": 1", "{\"a\": 2}"]);
+        check(
+            Lines::Multiple,
+            "{\"a\": 1\n{\"a\": 2}\n",
+            &["{\"a\": 1", "{\"a\": 2}"],
+        );
         check(Lines::Multiple, "{\"a\n{\"a\": 2}", &["{\"a", "{\"a\": 2}"]);
         check(Lines::Multiple, "}}x{\"a\": 2}", &["}}x", "{\"a\": 2}"]);
-        check(Lines::Multiple, "{\"a\": [1}\n{\"a\":2}", &["{\"a\": [1}", "{\"a\":2}"]);
+        check(
+            Lines::Multiple,
+            "{\"a\": [1}\n{\"a\":2}",
+            &["{\"a\": [1}", "{\"a\":2}"],
+        );
     }
 
     #[test]
     fn lines_end_records_if_asked() {
-        check(Lines::Single, "{\"a\":\n1}\r\n\n{}", &["{\"a\":", "1}", "{}"]);
+        check(
+            Lines::Single,
+            "{\"a\":\n1}\r\n\n{}",
+            &["{\"a\":", "1}", "{}"],
+        );
     }
 }

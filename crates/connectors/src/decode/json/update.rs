@@ -6,9 +6,9 @@ use serde::Deserialize;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::super::UnknownColumns;
 use super::super::json_value::{Context, TextSeed, ValueSeed};
 use super::super::rows::{Change, RowBuilder};
-use super::super::UnknownColumns;
 use super::{Options, UpdateFormat};
 use crate::error::{ValueError, shorten};
 
@@ -276,7 +276,10 @@ impl<'de> Visitor<'de> for RowSeed<'_, '_> {
         for index in 0..columns {
             sink.context.column = Some(index);
             let (column, context) = (sink.rows.column(index), &mut sink.context);
-            if sequence.next_element_seed(ValueSeed { column, context })?.is_none() {
+            if sequence
+                .next_element_seed(ValueSeed { column, context })?
+                .is_none()
+            {
                 sink.context.column = None;
                 let reason = format!("the row has {index} values, the table {columns} columns");
                 return Err(sink.fail(reason));
