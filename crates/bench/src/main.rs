@@ -1,1 +1,51 @@
-fn main() {}
+//! `highwater-bench`: Highwater's side of the orders workload, and how long a pipeline takes to start.
+
+mod engine;
+mod start;
+
+use std::process::ExitCode;
+
+use highwater_bench::options::{Options, USAGE};
+use highwater_bench::{measure, report};
+
+fn main() -> ExitCode {
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let command = match arguments.is_empty() {
+        true => String::new(),
+        false => arguments.remove(0),
+    };
+    let result = match command.as_str() {
+        "orders" => orders(arguments),
+        "start" => start::run(),
+        _ => Err(format!(
+            "usage: highwater-bench orders [--json] [OPTIONS] | start\n  {USAGE}"
+        )),
+    };
+    match result {
+        Ok(text) => {
+            println!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            eprintln!("highwater-bench: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn orders(mut arguments: Vec<String>) -> Result<String, String> {
+    let arguments_before = arguments.len();
+    arguments.retain(|argument| argument != "--json");
+    let as_json = arguments.len() < arguments_before;
+    let options = Options::parse(arguments)?;
+    let mut engine = engine::Highwater::start(&options)?;
+    let report = measure::run("highwater", &mut engine, &options)?;
+    if as_json {
+        return Ok(report.to_line());
+    }
+    let (_, reference) = measure::replay(&options);
+    if report.answers != reference.answers() {
+        return Err("the views differ from a plain computation".to_owned());
+    }
+    Ok(report::describe(&report))
+}

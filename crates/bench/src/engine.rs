@@ -1,0 +1,126 @@
+//! Highwater as an engine of the orders workload: from SQL text, through the compiler, to a dataflow.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::{Int64Type, Schema};
+use highwater_bench::measure::Engine;
+use highwater_bench::options::Options;
+use highwater_bench::workload::{Answers, Customers, OrderChanges};
+use highwater_circuit::dataflow::{Dataflow, DataflowConfig};
+use highwater_circuit::table_input::TableInput;
+use highwater_sql::{CompileOptions, compile};
+use highwater_zset::{Delta, RowHasher};
+
+/// The program; tables and views are used by position.
+const PROGRAM: &str = "
+    CREATE TABLE orders (
+        id BIGINT NOT NULL PRIMARY KEY, customer BIGINT NOT NULL, amount BIGINT NOT NULL
+    );
+    CREATE TABLE customers (id BIGINT NOT NULL PRIMARY KEY, region BIGINT NOT NULL);
+    CREATE VIEW totals AS
+        SELECT region, COUNT(*) AS orders, SUM(amount) AS amount
+        FROM orders JOIN customers ON orders.customer = customers.id GROUP BY region;
+    CREATE VIEW buyers AS
+        SELECT region, COUNT(DISTINCT customer) AS customers
+        FROM orders JOIN customers ON orders.customer = customers.id GROUP BY region;
+";
+const ORDERS: usize = 0;
+const CUSTOMERS: usize = 1;
+const TOTALS: usize = 0;
+
+/// A running dataflow and what its views' changes add up to.
+pub(crate) struct Highwater {
+    dataflow: Dataflow,
+    orders_schema: Arc<Schema>,
+    customers_schema: Arc<Schema>,
+    answers: Answers,
+}
+
+impl Highwater {
+    /// Compiles the program and starts the workers.
+    pub(crate) fn start(options: &Options) -> Result<Self, String> {
+        let hasher = RowHasher::new(options.seed);
+        let program = compile(PROGRAM, &CompileOptions { hasher }).map_err(|errors| {
+            let messages: Vec<String> = errors.iter().map(|error| format!("{error:?}")).collect();
+            messages.join("\n")
+        })?;
+        let config = DataflowConfig {
+            workers: options.workers,
+            hasher,
+        };
+        let dataflow = Dataflow::start(program.plan.clone(), config);
+        Ok(Self {
+            dataflow: dataflow.map_err(|error| error.to_string())?,
+            orders_schema: program.tables[ORDERS].schema.clone(),
+            customers_schema: program.tables[CUSTOMERS].schema.clone(),
+            answers: Answers::default(),
+        })
+    }
+
+    /// A new row replaces that of its region; no region ever becomes empty in this workload.
+    fn take_over(&mut self, view: usize, delta: &Delta) {
+        let integers = |column: usize| {
+            let array: &Int64Array = delta.rows().column(column).as_primitive::<Int64Type>();
+            array.values()
+        };
+        for (row, &weight) in delta.weights().iter().enumerate() {
+            if weight <= 0 {
+                continue;
+            }
+            let region = integers(0)[row];
+            if view == TOTALS {
+                let count_and_sum = (integers(1)[row], integers(2)[row]);
+                self.answers.totals.insert(region, count_and_sum);
+            } else {
+                self.answers.buyers.insert(region, integers(1)[row]);
+            }
+        }
+    }
+}
+
+impl Engine for Highwater {
+    type Input = (usize, TableInput);
+    type Error = String;
+
+    fn customers_input(&self, customers: &Customers) -> Self::Input {
+        let rows = batch(
+            &self.customers_schema,
+            &[&customers.ids, &customers.regions],
+        );
+        (CUSTOMERS, TableInput::insertions(rows))
+    }
+
+    fn orders_input(&self, changes: &OrderChanges) -> Self::Input {
+        let columns = [&changes.ids, &changes.customers, &changes.amounts];
+        let weight = |&is_deletion: &bool| if is_deletion { -1 } else { 1 };
+        let input = TableInput {
+            rows: batch(&self.orders_schema, &columns),
+            weights: changes.is_deletion.iter().map(weight).collect(),
+            partial: None,
+        };
+        (ORDERS, input)
+    }
+
+    fn step(&mut self, input: Self::Input) -> Result<(), String> {
+        let output = self.dataflow.step(vec![input]);
+        for (view, deltas) in output.map_err(|error| error.to_string())?.changes {
+            for delta in &deltas {
+                self.take_over(view, delta);
+            }
+        }
+        Ok(())
+    }
+
+    fn answers(&self) -> Answers {
+        self.answers.clone()
+    }
+}
+
+fn batch(schema: &Arc<Schema>, columns: &[&Vec<i64>]) -> RecordBatch {
+    let columns = columns
+        .iter()
+        .map(|values| Arc::new(Int64Array::from((*values).clone())) as ArrayRef)
+        .collect();
+    RecordBatch::try_new(schema.clone(), columns).expect("the columns are those of the table")
+}
