@@ -75,6 +75,7 @@ impl Expression for Scalar {
         self.physical
             .evaluate(rows)
             .and_then(|value| value.into_array(rows.num_rows()))
+            .and_then(|array| of_type(array, &self.data_type))
             .map_err(evaluation_error)
     }
 
@@ -87,9 +88,7 @@ impl Expression for Scalar {
     }
 
     fn as_column(&self) -> Option<usize> {
-        self.physical
-            .downcast_ref::<Column>()
-            .map(Column::index)
+        self.physical.downcast_ref::<Column>().map(Column::index)
     }
 }
 
@@ -99,8 +98,8 @@ impl Expression for Scalar {
 /// If the expression has no value of its own (a subquery that was not decorrelated, a
 /// placeholder, a volatile function) or its types do not fit.
 pub(crate) fn scalar(expr: &Expr, scope: Scope<'_>) -> Result<circuit::Expr, LowerError> {
-    let physical = physical(expr, scope)?;
-    adapt(physical, expr, scope)
+    let (physical, data_type) = planned(expr, scope.schema)?;
+    adapt(physical, data_type, expr, scope)
 }
 
 /// As [`scalar`], cast to a type if it has another one.
@@ -112,22 +111,16 @@ pub(crate) fn scalar_as(
     scope: Scope<'_>,
     data_type: &DataType,
 ) -> Result<circuit::Expr, LowerError> {
-    let plain = physical(expr, scope)?;
-    let own_type = plain
-        .data_type(scope.schema.as_arrow())
-        .map_err(|error| LowerError::of_expression(expr, &error))?;
+    let (plain, own_type) = planned(expr, scope.schema)?;
     if own_type == *data_type {
-        return adapt(plain, expr, scope);
+        return adapt(plain, own_type, expr, scope);
     }
     if !arrow::compute::can_cast_types(&own_type, data_type) {
-        return Err(LowerError::new(
-            "CAST",
-            format!("there is no cast from {own_type} to {data_type}"),
-        )
-        .at(expr));
+        let message = format!("there is no cast from {own_type} to {data_type}");
+        return Err(LowerError::new("CAST", message).at(expr));
     }
     let cast = Arc::new(CastExpr::new(plain, data_type.clone(), None));
-    adapt(cast, expr, scope)
+    adapt(fold(cast), data_type.clone(), expr, scope)
 }
 
 /// A column, cast to another type.
@@ -169,7 +162,10 @@ pub(crate) fn null(data_type: &DataType) -> Result<circuit::Expr, LowerError> {
 ///
 /// # Errors
 /// As [`scalar`], or if the evaluation fails.
-pub(crate) fn evaluate_constant(expr: &Expr, data_type: &DataType) -> Result<ScalarValue, LowerError> {
+pub(crate) fn evaluate_constant(
+    expr: &Expr,
+    data_type: &DataType,
+) -> Result<ScalarValue, LowerError> {
     let schema = DFSchema::empty();
     let expression = scalar_as(expr, Scope::of(&schema), data_type)?;
     let fail = |message: String| LowerError::new("constant", message).at(expr);
@@ -189,37 +185,45 @@ fn one_empty_row() -> RecordBatch {
 ///
 /// # Errors
 /// As [`scalar`].
-pub(crate) fn physical(
+pub(crate) fn physical(expr: &Expr, scope: Scope<'_>) -> Result<Arc<dyn PhysicalExpr>, LowerError> {
+    let (physical, _) = planned(expr, scope.schema)?;
+    moved(physical, expr, scope)
+}
+
+/// The physical expression over the columns of `schema`, made safe, and its type.
+fn planned(
     expr: &Expr,
-    scope: Scope<'_>,
-) -> Result<Arc<dyn PhysicalExpr>, LowerError> {
+    schema: &DFSchema,
+) -> Result<(Arc<dyn PhysicalExpr>, DataType), LowerError> {
     refuse_unsupported(expr)?;
     let context = PhysicalPlanningContext::default();
     let properties = ExecutionProps::new();
     let fail = |error: DataFusionError| LowerError::of_expression(expr, &error);
-    let plain = create_physical_expr(expr, scope.schema, &properties, &context).map_err(fail)?;
-    let safe = checked::checked(plain, scope.schema.as_arrow()).map_err(fail)?;
-    let folded = fold(safe);
+    let plain = create_physical_expr(expr, schema, &properties, &context).map_err(fail)?;
+    let safe = checked::checked(plain, schema.as_arrow()).map_err(fail)?;
+    let data_type = safe.data_type(schema.as_arrow()).map_err(fail)?;
+    Ok((fold(safe), data_type))
+}
+
+fn moved(
+    physical: Arc<dyn PhysicalExpr>,
+    expr: &Expr,
+    scope: Scope<'_>,
+) -> Result<Arc<dyn PhysicalExpr>, LowerError> {
     match scope.positions {
-        None => Ok(folded),
-        Some(positions) => move_columns(folded, positions).map_err(fail),
+        None => Ok(physical),
+        Some(positions) => move_columns(physical, positions)
+            .map_err(|error| LowerError::of_expression(expr, &error)),
     }
 }
 
 fn adapt(
     physical: Arc<dyn PhysicalExpr>,
+    data_type: DataType,
     expr: &Expr,
     scope: Scope<'_>,
 ) -> Result<circuit::Expr, LowerError> {
-    let fail = |error: DataFusionError| LowerError::of_expression(expr, &error);
-    // The types are those of the logical schema, wherever the columns have moved to.
-    let data_type = match scope.positions {
-        None => physical.data_type(scope.schema.as_arrow()).map_err(fail)?,
-        Some(positions) => {
-            let schema = moved_schema(scope.schema, positions);
-            physical.data_type(&schema).map_err(fail)?
-        }
-    };
+    let physical = moved(physical, expr, scope)?;
     if let Some(column) = physical.downcast_ref::<Column>() {
         return Ok(circuit::Column::expr(column.index(), data_type));
     }
@@ -228,16 +232,6 @@ fn adapt(
         physical,
         data_type,
     }))
-}
-
-fn moved_schema(schema: &DFSchema, positions: &[usize]) -> Schema {
-    let width = positions.iter().map(|position| position + 1).max();
-    let unused = Arc::new(arrow::datatypes::Field::new("", DataType::Null, true));
-    let mut fields = vec![unused; width.unwrap_or(0)];
-    for (field, &position) in schema.fields().iter().zip(positions) {
-        fields[position] = field.clone();
-    }
-    Schema::new(fields)
 }
 
 fn move_columns(
@@ -318,9 +312,10 @@ fn refuse_unsupported(expr: &Expr) -> Result<(), LowerError> {
 fn unsupported(expr: &Expr) -> Option<(String, String)> {
     let refused = |construct: &str, reason: &str| Some((construct.to_owned(), reason.to_owned()));
     match expr {
-        Expr::ScalarSubquery(_) => {
-            refused("scalar subquery", "this scalar subquery cannot be decorrelated")
-        }
+        Expr::ScalarSubquery(_) => refused(
+            "scalar subquery",
+            "this scalar subquery cannot be decorrelated",
+        ),
         Expr::InSubquery(_) => refused("IN", "this IN subquery cannot be decorrelated"),
         Expr::Exists(_) => refused("EXISTS", "this EXISTS subquery cannot be decorrelated"),
         Expr::SetComparison(_) => {
@@ -342,6 +337,15 @@ fn unsupported(expr: &Expr) -> Option<(String, String)> {
         }
         _ => None,
     }
+}
+
+/// The array, as the type that was announced. Functions over lists and ROWs sometimes announce
+/// other names or nullabilities of the parts than they return.
+pub(crate) fn of_type(array: ArrayRef, data_type: &DataType) -> Result<ArrayRef, DataFusionError> {
+    if array.data_type() == data_type {
+        return Ok(array);
+    }
+    Ok(arrow::compute::cast(&array, data_type)?)
 }
 
 /// What went wrong, without DataFusion's prefixes.

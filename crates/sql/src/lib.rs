@@ -4,14 +4,18 @@
 //! the views up to date. [`QueryEngine`] answers ad-hoc queries over snapshots of what the circuit
 //! keeps. Start reading at `program.rs`, then `parser.rs`, `planner.rs` and `lower.rs`.
 
+mod ad_hoc;
 mod catalog;
 mod column_type;
 mod diagnostics;
+mod explain;
 mod expression;
 mod lower;
 mod parser;
 mod planner;
 mod program;
 
+pub use ad_hoc::{QueryEngine, QueryError, QueryErrorKind, QueryResult};
+pub use explain::{explain_dot, explain_svg, explain_text};
 pub use parser::statement::ViewKind;
 pub use program::{CompileOptions, Program, Table, View, compile};

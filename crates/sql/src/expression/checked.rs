@@ -6,14 +6,14 @@ pub(crate) mod negation;
 
 use std::sync::Arc;
 
-use arrow::datatypes::Schema;
+use arrow::datatypes::{DataType, Schema};
 use datafusion::common::Result;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::logical_expr::Operator;
 use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::expressions::{
-    BinaryExpr, CaseExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, LikeExpr, Literal,
-    NegativeExpr, NotExpr, TryCastExpr,
+    BinaryExpr, CaseExpr, CastExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, LikeExpr,
+    Literal, NegativeExpr, NotExpr, TryCastExpr,
 };
 
 use self::arithmetic::Arithmetic;
@@ -57,7 +57,8 @@ fn checked_binary(
         Operator::Or => Connective::Or,
         _ => return Ok(Transformed::no(Arc::new(binary.clone()))),
     };
-    Ok(match (may_fail(left.as_ref()), may_fail(right.as_ref())) {
+    let fails = |operand: &Arc<dyn PhysicalExpr>| may_fail(operand.as_ref(), schema);
+    Ok(match (fails(&left), fails(&right)) {
         (false, false) => Transformed::no(Arc::new(binary.clone())),
         // AND and OR commute, so the safe operand goes first and guards the other one.
         (true, false) => Transformed::yes(Arc::new(LazyConnective::new(right, connective, left))),
@@ -66,7 +67,7 @@ fn checked_binary(
 }
 
 /// False if the expression has a value for every row, whatever the row.
-fn may_fail(physical: &dyn PhysicalExpr) -> bool {
+fn may_fail(physical: &dyn PhysicalExpr, schema: &Schema) -> bool {
     let is_total = physical.downcast_ref::<Column>().is_some()
         || physical.downcast_ref::<Literal>().is_some()
         || physical.downcast_ref::<IsNullExpr>().is_some()
@@ -78,13 +79,16 @@ fn may_fail(physical: &dyn PhysicalExpr) -> bool {
         || physical.downcast_ref::<TryCastExpr>().is_some()
         || physical.downcast_ref::<LazyConnective>().is_some()
         || physical
+            .downcast_ref::<CastExpr>()
+            .is_some_and(|cast| is_lossless(cast, schema))
+        || physical
             .downcast_ref::<BinaryExpr>()
             .is_some_and(|binary| is_comparison_or_connective(*binary.op()));
     !is_total
         || physical
             .children()
             .iter()
-            .any(|child| may_fail(child.as_ref()))
+            .any(|child| may_fail(child.as_ref(), schema))
 }
 
 fn is_comparison_or_connective(operator: Operator) -> bool {
@@ -101,4 +105,37 @@ fn is_comparison_or_connective(operator: Operator) -> bool {
             | Operator::IsDistinctFrom
             | Operator::IsNotDistinctFrom
     )
+}
+
+/// True if every value has its like in the cast's type.
+fn is_lossless(cast: &CastExpr, schema: &Schema) -> bool {
+    let Ok(from) = cast.expr().data_type(schema) else {
+        return false;
+    };
+    let to = cast.cast_type();
+    match (&from, to) {
+        (from, DataType::Utf8) => from.is_numeric() || from == &DataType::Boolean,
+        (DataType::Float32, DataType::Float64) => true,
+        (from, to) if from.is_integer() && to.is_floating() => true,
+        (from, to) if from.is_integer() && to.is_integer() => holds_integer(from, to),
+        (
+            DataType::Decimal128(precision, scale),
+            DataType::Decimal128(wide_precision, wide_scale),
+        ) => {
+            let integer_digits =
+                |precision: &u8, scale: &i8| i16::from(*precision) - i16::from(*scale);
+            scale <= wide_scale
+                && integer_digits(precision, scale) <= integer_digits(wide_precision, wide_scale)
+        }
+        _ => false,
+    }
+}
+
+fn holds_integer(from: &DataType, to: &DataType) -> bool {
+    let bits = |data_type: &DataType| data_type.primitive_width().unwrap_or(0) * 8;
+    match (from.is_signed_integer(), to.is_signed_integer()) {
+        (true, false) => false,
+        (false, true) => bits(from) < bits(to),
+        _ => bits(from) <= bits(to),
+    }
 }

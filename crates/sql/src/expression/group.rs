@@ -9,7 +9,7 @@ use datafusion::physical_expr::PhysicalExpr;
 use datafusion::physical_expr::aggregate::AggregateFunctionExpr;
 use highwater_circuit::expression::{EvaluationError, GroupFunction};
 
-use super::{describe, evaluation_error};
+use super::{describe, evaluation_error, of_type};
 
 /// `ARRAY_AGG`, `STRING_AGG`, `BIT_AND`, `CORR`, …: a new accumulator for each evaluation.
 #[derive(Debug)]
@@ -64,7 +64,8 @@ impl AccumulatorFunction {
                 .collect::<Result<Vec<_>>>()?;
             accumulator.update_batch(&values)?;
         }
-        accumulator.evaluate()?.to_array()
+        let value = accumulator.evaluate()?.to_array()?;
+        of_type(value, self.aggregate.field().data_type())
     }
 }
 

@@ -8,7 +8,7 @@ use datafusion::common::Result;
 use datafusion::physical_expr::window::WindowExpr;
 use highwater_circuit::expression::{EvaluationError, PartitionFunction};
 
-use super::{describe, evaluation_error};
+use super::{describe, evaluation_error, of_type};
 
 /// Window expressions that share a partitioning and an order.
 #[derive(Debug)]
@@ -67,8 +67,10 @@ impl PartitionFunction for WindowFunctions {
     fn evaluate(&self, rows: &RecordBatch) -> Result<Vec<ArrayRef>, EvaluationError> {
         self.functions
             .iter()
-            .map(|function| function.evaluate(rows).map_err(evaluation_error))
-            .collect()
+            .zip(&self.data_types)
+            .map(|(function, data_type)| of_type(function.evaluate(rows)?, data_type))
+            .collect::<Result<_>>()
+            .map_err(evaluation_error)
     }
 
     fn data_types(&self) -> Vec<DataType> {

@@ -8,6 +8,7 @@
 
 use arrow::datatypes::DataType;
 use datafusion::common::{DFSchema, JoinType, NullEquality, ScalarValue};
+use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{Expr, ExprSchemable, Join, LogicalPlan};
 use highwater_circuit::builder::JoinOptions;
 use highwater_circuit::expression as circuit;
@@ -15,7 +16,7 @@ use highwater_circuit::plan::{NodeIndex, OperatorSpec};
 
 use super::{LowerError, Lowering};
 use crate::expression::not_null::not_null;
-use crate::expression::{Scope, constant, null, scalar, used_columns};
+use crate::expression::{Scope, constant, null, scalar, scalar_as, used_columns};
 
 /// One input of a join.
 #[derive(Clone, Debug)]
@@ -108,8 +109,9 @@ impl Lowering<'_> {
         let mut expressions = Vec::with_capacity(keys.len());
         let mut nullable = Vec::with_capacity(keys.len());
         for (key, data_type) in keys.iter().zip(types) {
-            expressions.push(crate::expression::scalar_as(key, scope, data_type)?);
-            nullable.push(key.nullable(schema.as_ref()).unwrap_or(true));
+            expressions.push(scalar_as(key, scope, data_type)?);
+            let may_be_null = key.nullable(schema.as_ref()).unwrap_or(true);
+            nullable.push(may_be_null && !is_filtered_not_null(plan, key));
         }
         let (rows, keys) = self.append(input.node, expressions);
         let side = Side {
@@ -413,6 +415,35 @@ fn is_permutation(keys: &[usize], primary_key: &[usize]) -> bool {
     !primary_key.is_empty()
         && keys.len() == primary_key.len()
         && primary_key.iter().all(|column| keys.contains(column))
+}
+
+/// True if a filter in the plan drops the rows whose `key` is NULL already: DataFusion adds such
+/// filters to some joins.
+fn is_filtered_not_null(plan: &LogicalPlan, key: &Expr) -> bool {
+    let Expr::Column(column) = key else {
+        return false;
+    };
+    let position = |plan: &LogicalPlan| plan.schema().index_of_column(column).ok();
+    match plan {
+        LogicalPlan::SubqueryAlias(alias) => position(plan).is_some_and(|index| {
+            let inner = alias.input.schema().qualified_field(index);
+            is_filtered_not_null(&alias.input, &Expr::Column(inner.into()))
+        }),
+        LogicalPlan::Projection(projection) => position(plan).is_some_and(|index| {
+            let mut expr = &projection.expr[index];
+            while let Expr::Alias(alias) = expr {
+                expr = &alias.expr;
+            }
+            is_filtered_not_null(&projection.input, expr)
+        }),
+        LogicalPlan::Filter(filter) => {
+            let is_not_null =
+                |condition: &&Expr| matches!(condition, Expr::IsNotNull(of) if **of == *key);
+            split_conjunction(&filter.predicate).iter().any(is_not_null)
+                || is_filtered_not_null(&filter.input, key)
+        }
+        _ => false,
+    }
 }
 
 /// The columns of each side that the output, the keys and the condition read.
