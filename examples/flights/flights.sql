@@ -18,7 +18,7 @@ CREATE TABLE airlines (
     'materialized' = 'true',
     'connectors' = '[{
         "name": "file",
-        "transport": {"name": "file_input", "config": {"path": "examples/flights/data/airlines.csv"}},
+        "transport": {"name": "file_input", "config": {"path": "data/airlines.csv"}},
         "format": {"name": "csv", "config": {"headers": true, "null_value": "NA"}}
     }]'
 );
@@ -35,7 +35,7 @@ CREATE TABLE airports (
 ) WITH (
     'connectors' = '[{
         "name": "file",
-        "transport": {"name": "file_input", "config": {"path": "examples/flights/data/airports.csv"}},
+        "transport": {"name": "file_input", "config": {"path": "data/airports.csv"}},
         "format": {"name": "csv", "config": {"headers": true, "null_value": "NA"}}
     }]'
 );
@@ -53,7 +53,7 @@ CREATE TABLE planes (
 ) WITH (
     'connectors' = '[{
         "name": "file",
-        "transport": {"name": "file_input", "config": {"path": "examples/flights/data/planes.csv"}},
+        "transport": {"name": "file_input", "config": {"path": "data/planes.csv"}},
         "format": {"name": "csv", "config": {"headers": true, "null_value": "NA"}}
     }]'
 );
@@ -79,7 +79,7 @@ CREATE TABLE weather (
 ) WITH (
     'connectors' = '[{
         "name": "file",
-        "transport": {"name": "file_input", "config": {"path": "examples/flights/data/weather.csv.gz"}},
+        "transport": {"name": "file_input", "config": {"path": "data/weather.csv.gz"}},
         "format": {"name": "csv", "config": {"headers": true, "null_value": "NA"}}
     }]'
 );
@@ -111,7 +111,7 @@ CREATE TABLE flights (
     'materialized' = 'true',
     'connectors' = '[{
         "name": "file",
-        "transport": {"name": "file_input", "config": {"path": "examples/flights/data/flights.csv.gz"}},
+        "transport": {"name": "file_input", "config": {"path": "data/flights.csv.gz"}},
         "format": {"name": "csv", "config": {"headers": true, "null_value": "NA"}}
     }]'
 );

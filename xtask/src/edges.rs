@@ -62,6 +62,8 @@ pub const CRATES: &[CrateRule] = &[
         "highwater-cli",
         &[
             "highwater-types",
+            "highwater-zset",
+            "highwater-circuit",
             "highwater-sql",
             "highwater-connectors",
             "highwater-pipeline",
@@ -90,7 +92,7 @@ pub const FENCES: &[Fence] = &[
     fence("axum", &["highwater-server"]),
     fence("utoipa", &["highwater-types", "highwater-server"]),
     fence("ureq", &["highwater-connectors"]),
-    fence("csv", &["highwater-connectors"]),
+    fence("csv", &["highwater-connectors", "highwater-cli"]),
     fence("clap", &["highwater-cli"]),
     fence("indicatif", &["highwater-cli"]),
     fence("anyhow", &["highwater-cli", "xtask"]),
