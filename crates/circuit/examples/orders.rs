@@ -1,10 +1,11 @@
 //! The "orders" workload without SQL: orders joined with customers, two views per region, loaded in
 //! steps of 100,000 rows, then changed in steps of 1, 1,000 and 100,000 rows.
 //!
-//!     cargo run --release -p highwater-circuit --example orders -- [workers] [orders] [check] [profile]
+//!     cargo run --release -p highwater-circuit --example orders -- [workers] [orders] [check] [profile] [load] [small] [middle] [large]
 //!
 //! `check` compares the views with a plain recomputation at the end (it needs memory of its own);
-//! `profile` prints the time that each operator took.
+//! `profile` prints the time that each operator took; `load`, `small`, `middle` and `large` choose
+//! sizes of steps.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -41,8 +42,15 @@ fn main() -> Result<()> {
     let (workers, orders) = (number(0, 1), number(1, 10_000_000));
     let mut run = Run::start(workers, has("check"), has("profile"))?;
     run.load(orders)?;
-    for (rows, steps) in [(1, 20_000), (1_000, 500), (100_000, 30)] {
-        run.change(rows, steps)?;
+    for (name, rows, steps) in [
+        ("small", 1, 20_000),
+        ("middle", 1_000, 500),
+        ("large", 100_000, 30),
+    ] {
+        // Without a choice all sizes are run.
+        if has(name) || !["small", "middle", "large", "load"].into_iter().any(has) {
+            run.change(rows, steps)?;
+        }
     }
     run.verify()
 }
@@ -106,6 +114,7 @@ impl Run {
             orders as f64 / loading.as_secs_f64(),
             resident_mebibytes(),
         );
+        println!("    CPU seconds by thread: {}", thread_seconds());
         self.profile()
     }
 
@@ -126,6 +135,7 @@ impl Run {
             latencies[steps - 1],
             resident_mebibytes(),
         );
+        println!("    CPU seconds by thread: {}", thread_seconds());
         self.profile()
     }
 
@@ -336,6 +346,33 @@ impl Random {
         mixed ^= mixed >> 31;
         ((u128::from(mixed) * bound as u128) >> 64) as i64
     }
+}
+
+/// What each thread has used so far: tells the worker from its merges, also on a busy machine.
+fn thread_seconds() -> String {
+    let mut threads = Vec::new();
+    for task in std::fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let read = |name: &str| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        let (name, stat) = (read("comm"), read("stat"));
+        // After the name: state is field 0, user and system ticks (of 10 ms) are fields 11 and 12.
+        let fields = stat
+            .rsplit(')')
+            .next()
+            .unwrap_or_default()
+            .split_whitespace();
+        let ticks: u64 = fields
+            .skip(11)
+            .take(2)
+            .filter_map(|field| field.parse::<u64>().ok())
+            .sum();
+        threads.push(format!("{} {:.2}", name.trim(), ticks as f64 / 100.0));
+    }
+    threads.sort();
+    threads.join(", ")
 }
 
 fn resident_mebibytes() -> u64 {

@@ -131,7 +131,8 @@ fn try_run(seed: WorkerSeed, allocator: Allocator) -> Result<()> {
     }));
     // Spinning is ours to do: timely's would not see our commands.
     let timely_config = WorkerConfig::default().idle_spin(Duration::ZERO);
-    let mut timely = Worker::new(timely_config, allocator, None);
+    // Without a timer, timely never parks.
+    let mut timely = Worker::new(timely_config, allocator, Some(Instant::now()));
     let mut input = timely.dataflow::<u64, _, _>(|scope| {
         let mut input = InputHandle::<u64, NoopBuilder<Parcel>>::new_with_builder();
         let mut stream = input.to_stream(scope);

@@ -21,9 +21,9 @@ mod tests;
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanBufferBuilder, UInt32Array};
+use arrow::array::{ArrayRef, BooleanBufferBuilder, RecordBatch, UInt32Array};
 use arrow::buffer::ScalarBuffer;
-use arrow::compute::{concat_batches, interleave};
+use arrow::compute::{concat_batches, interleave, take_record_batch};
 use arrow::datatypes::SchemaRef;
 use highwater_zset::{Batch, Delta, Layout, MergeService, Merger, RowHasher, Spine};
 
@@ -33,6 +33,9 @@ use crate::plan::TableDefinition;
 use crate::table_input::{PartialUpdates, TableInput};
 use live::{LiveRows, live_rows};
 use resolve::{Base, Outcome, key_runs, resolve};
+
+/// Fewer changes are not worth a look for whether they only insert.
+const INSERTIONS_MIN: usize = 128;
 
 /// The source of one table, for the keys of one worker.
 pub(crate) struct Table {
@@ -104,7 +107,8 @@ impl Table {
 impl Contents {
     /// The batch of these changes, if they all insert and no key repeats.
     fn insertions(&self, input: &TableInput) -> Result<Option<Batch>, OperatorError> {
-        if input.partial.is_some() || input.weights.iter().any(|&weight| weight <= 0) {
+        let is_small = input.len() < INSERTIONS_MIN;
+        if is_small || input.partial.is_some() || input.weights.iter().any(|&w| w <= 0) {
             return Ok(None);
         }
         let weights = vec![1; input.len()].into();
@@ -142,7 +146,7 @@ impl Contents {
             runs.keys.columns(),
         )?;
         let outcome = resolve(&runs, input, &live.row_of_key);
-        let delta = outcome_delta(&layout.schema, input, &live, &outcome)?;
+        let delta = outcome_delta(&layout.schema, input, live, &outcome)?;
         Ok(Batch::from_delta(layout, &delta)?)
     }
 }
@@ -151,36 +155,47 @@ impl Contents {
 fn outcome_delta(
     schema: &SchemaRef,
     input: &TableInput,
-    live: &LiveRows,
+    live: LiveRows,
     outcome: &Outcome,
 ) -> Result<Delta, OperatorError> {
-    let retracted = UInt32Array::from(outcome.retracted.clone());
-    let count = outcome.retracted.len() + outcome.inserted.len();
+    let inserted = inserted_rows(schema, input, &live, outcome)?;
+    // Every live row belongs to one key, so as many rows are the same rows.
+    let retracted = if outcome.retracted.len() == live.rows.num_rows() {
+        live.rows
+    } else {
+        take_record_batch(&live.rows, &UInt32Array::from(outcome.retracted.clone()))?
+    };
+    let weights = vec![-1; retracted.num_rows()].into();
+    let parts = [Delta::new(retracted, weights), Delta::insertions(inserted)];
+    Ok(Delta::concat(schema, &parts)?)
+}
+
+fn inserted_rows(
+    schema: &SchemaRef,
+    input: &TableInput,
+    live: &LiveRows,
+    outcome: &Outcome,
+) -> Result<RecordBatch, OperatorError> {
+    if input.partial.is_none() {
+        let rows = outcome.inserted.iter().filter_map(|base| match base {
+            Base::New(row) => Some(*row),
+            // Without partial updates a key that keeps its row is not in the outcome.
+            Base::Live(_) => None,
+        });
+        let rows = UInt32Array::from_iter_values(rows);
+        return Ok(take_record_batch(&input.rows, &rows)?);
+    }
     let mut columns = Vec::with_capacity(schema.fields().len());
     for (position, new) in input.rows.columns().iter().enumerate() {
         let old = live.rows.column(position);
-        let sources: Vec<(usize, usize)> = retracted
-            .values()
-            .iter()
-            .map(|&row| (1, row as usize))
-            .chain(outcome.inserted.iter().enumerate().map(|(key, &base)| {
-                match outcome.patch(key, position) {
-                    Some(row) => (0, row as usize),
-                    None => match base {
-                        Base::New(row) => (0, row as usize),
-                        Base::Live(row) => (1, row as usize),
-                    },
-                }
-            }))
-            .collect();
+        let source = |(key, base): (usize, &Base)| match (outcome.patch(key, position), *base) {
+            (Some(row), _) | (None, Base::New(row)) => (0, row as usize),
+            (None, Base::Live(row)) => (1, row as usize),
+        };
+        let sources: Vec<_> = outcome.inserted.iter().enumerate().map(source).collect();
         columns.push(interleave(&[new.as_ref(), old.as_ref()], &sources)?);
     }
-    let mut weights = vec![-1; outcome.retracted.len()];
-    weights.resize(count, 1);
-    Ok(Delta::new(
-        record_batch(schema, columns, count)?,
-        weights.into(),
-    ))
+    record_batch(schema, columns, outcome.inserted.len())
 }
 
 fn bag(schema: &SchemaRef, inputs: &[TableInput]) -> Result<Flow, OperatorError> {
