@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::ScalarValue;
 use datafusion::datasource::MemTable;
 use datafusion::prelude::{SessionConfig, SessionContext};
@@ -14,22 +14,22 @@ use crate::rows::{Row, rows_of};
 
 /// Rows of a table as the test knows them, independent of the engine.
 #[derive(Clone, Debug)]
-pub struct ModelTable {
-    pub name: String,
-    pub schema: SchemaRef,
-    pub primary_key: Vec<usize>,
-    pub rows: Vec<Vec<ScalarValue>>,
+pub(crate) struct ModelTable {
+    pub(crate) name: String,
+    pub(crate) schema: SchemaRef,
+    pub(crate) primary_key: Vec<usize>,
+    pub(crate) rows: Vec<Vec<ScalarValue>>,
 }
 
 impl ModelTable {
     /// The rows as one batch.
-    pub fn batch(&self) -> RecordBatch {
+    pub(crate) fn batch(&self) -> RecordBatch {
         batch_of(&self.schema, &self.rows)
     }
 }
 
 /// Rows of values as a batch.
-pub fn batch_of(schema: &SchemaRef, rows: &[Vec<ScalarValue>]) -> RecordBatch {
+pub(crate) fn batch_of(schema: &SchemaRef, rows: &[Vec<ScalarValue>]) -> RecordBatch {
     if rows.is_empty() {
         return RecordBatch::new_empty(schema.clone());
     }
@@ -46,7 +46,7 @@ pub fn batch_of(schema: &SchemaRef, rows: &[Vec<ScalarValue>]) -> RecordBatch {
 ///
 /// # Errors
 /// DataFusion's error for the first view that fails.
-pub fn answers(
+pub(crate) fn answers(
     runtime: &Runtime,
     tables: &[ModelTable],
     views: &[(String, String)],
@@ -67,6 +67,7 @@ pub fn answers(
                 .await
                 .map_err(|error| format!("{name}: {error}"))?;
             answers.insert(name.clone(), batches.iter().flat_map(rows_of).collect());
+            let (schema, batches) = nullable(&schema, &batches);
             register(&context, name, schema, batches)?;
         }
         Ok(answers)
@@ -77,7 +78,7 @@ pub fn answers(
 ///
 /// # Errors
 /// DataFusion's error.
-pub fn evaluate(runtime: &Runtime, sql: &str) -> Result<Vec<RecordBatch>, String> {
+pub(crate) fn evaluate(runtime: &Runtime, sql: &str) -> Result<Vec<RecordBatch>, String> {
     runtime.block_on(async { run(&session(), sql).await.map(|(_, batches)| batches) })
 }
 
@@ -100,6 +101,25 @@ fn register(
         .register_table(name, Arc::new(table))
         .map_err(|error| error.to_string())?;
     Ok(())
+}
+
+/// The same data with all columns nullable: DataFusion's plans and batches disagree here and there.
+fn nullable(schema: &SchemaRef, batches: &[RecordBatch]) -> (SchemaRef, Vec<RecordBatch>) {
+    let actual = batches
+        .first()
+        .map_or(schema.clone(), |batch| batch.schema());
+    let fields: Vec<_> = actual
+        .fields()
+        .iter()
+        .map(|field| field.as_ref().clone().with_nullable(true))
+        .collect();
+    let schema = Arc::new(Schema::new(fields));
+    let with_schema = |batch: &RecordBatch| {
+        RecordBatch::try_new(schema.clone(), batch.columns().to_vec())
+            .expect("columns of the schema")
+    };
+    let batches = batches.iter().map(with_schema).collect();
+    (schema, batches)
 }
 
 async fn run(context: &SessionContext, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), String> {

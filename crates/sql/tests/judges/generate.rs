@@ -11,7 +11,7 @@ use rand_chacha::ChaCha8Rng;
 
 /// Types that occur in random programs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     BigInt,
     Integer,
     Double,
@@ -24,7 +24,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const SCALARS: [Self; 8] = [
+    pub(crate) const SCALARS: [Self; 8] = [
         Self::BigInt,
         Self::Integer,
         Self::Double,
@@ -35,7 +35,7 @@ impl Kind {
         Self::Timestamp,
     ];
 
-    pub fn sql(self) -> &'static str {
+    pub(crate) fn sql(self) -> &'static str {
         match self {
             Self::BigInt => "BIGINT",
             Self::Integer => "INT",
@@ -58,21 +58,21 @@ impl Kind {
 }
 
 #[derive(Clone, Debug)]
-pub struct Column {
-    pub name: String,
-    pub kind: Kind,
+pub(crate) struct Column {
+    pub(crate) name: String,
+    pub(crate) kind: Kind,
 }
 
 #[derive(Clone, Debug)]
-pub struct Table {
-    pub name: String,
-    pub columns: Vec<Column>,
+pub(crate) struct Table {
+    pub(crate) name: String,
+    pub(crate) columns: Vec<Column>,
     /// The first columns, this many, are the primary key.
-    pub key_columns: usize,
+    pub(crate) key_columns: usize,
 }
 
 impl Table {
-    pub fn create(&self) -> String {
+    pub(crate) fn create(&self) -> String {
         let mut items: Vec<String> = Vec::new();
         for (index, column) in self.columns.iter().enumerate() {
             let not_null = if index < self.key_columns {
@@ -99,14 +99,14 @@ impl Table {
 
 /// A program in parts, so that both judges can use it.
 #[derive(Clone, Debug)]
-pub struct RandomProgram {
-    pub tables: Vec<Table>,
+pub(crate) struct RandomProgram {
+    pub(crate) tables: Vec<Table>,
     /// `(name, query)`; later views may read earlier ones.
-    pub views: Vec<(String, String)>,
+    pub(crate) views: Vec<(String, String)>,
 }
 
 impl RandomProgram {
-    pub fn sql(&self) -> String {
+    pub(crate) fn sql(&self) -> String {
         let mut lines: Vec<String> = self.tables.iter().map(Table::create).collect();
         for (index, (name, query)) in self.views.iter().enumerate() {
             let kind = if index % 3 == 2 { "" } else { "MATERIALIZED " };
@@ -117,7 +117,7 @@ impl RandomProgram {
 }
 
 /// Draws a program.
-pub fn program(random: &mut ChaCha8Rng, views: usize) -> RandomProgram {
+pub(crate) fn program(random: &mut ChaCha8Rng, views: usize) -> RandomProgram {
     let tables: Vec<Table> = (0..random.random_range(1..=3))
         .map(|index| table(random, index))
         .collect();
@@ -470,7 +470,7 @@ impl Generator<'_> {
         let kinds: Vec<Kind> = (0..self.random.random_range(1..=2))
             .map(|_| self.scalar_kind(&left))
             .collect();
-        let mut side = |generator: &mut Self, source: &Source| {
+        let side = |generator: &mut Self, source: &Source| {
             let items: Vec<_> = kinds
                 .iter()
                 .enumerate()
@@ -760,7 +760,7 @@ impl Generator<'_> {
     }
 
     fn literal(&mut self, kind: Kind) -> String {
-        let number = self.random.random_range(-3..8);
+        let number: i32 = self.random.random_range(-3..8);
         match kind {
             Kind::BigInt => format!("CAST({number} AS BIGINT)"),
             Kind::Integer => format!("CAST({number} AS INT)"),
@@ -871,7 +871,8 @@ impl Generator<'_> {
                 format!("{one} BETWEEN {other} AND {}", self.literal(kind))
             }
             4 if kind == Kind::Text => format!("{one} LIKE '%a%'"),
-            5 => format!("{one} IS DISTINCT FROM {other}"),
+            // Parentheses, because sqlparser reads all of `b OR c` after IS DISTINCT FROM.
+            5 => format!("({one} IS DISTINCT FROM {other})"),
             _ => format!(
                 "{one} {} {other}",
                 self.pick(&["=", "<>", "<", "<=", ">", ">="])

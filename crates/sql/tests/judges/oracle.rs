@@ -11,7 +11,7 @@ use tokio::runtime::Runtime;
 use crate::batch::{ModelTable, answers};
 use crate::generate::{RandomProgram, program};
 use crate::rows::{compare, rows_of};
-use crate::steps::{Step, apply, draw, inputs, model};
+use crate::steps::{self, Step, draw, model};
 use crate::subject::Subject;
 
 /// What was compared.
@@ -112,8 +112,7 @@ fn run(runtime: &Runtime, case: &Case, counts: &mut Counts) -> Result<(), String
     let mut models: Vec<ModelTable> = case.program.tables.iter().map(model).collect();
     counts.programs += 1;
     for (index, step) in case.steps.iter().enumerate() {
-        let inputs = inputs(&models, step);
-        step.iter().for_each(|change| apply(&mut models, change));
+        let inputs = steps::run(&mut models, step);
         subject
             .step(inputs)
             .map_err(|error| format!("step {index}: {error}"))?;
@@ -158,14 +157,18 @@ fn shrink(runtime: &Runtime, mut case: Case, mut message: String) -> (Case, Stri
         }
         budget -= 1;
         match run(runtime, &smaller, &mut Counts::default()) {
-            Err(error) => {
+            // A smaller program that does not compile shows nothing.
+            Err(error) if error.starts_with("step") => {
                 *case = smaller;
                 *message = error;
                 true
             }
-            Ok(()) => false,
+            _ => false,
         }
     };
+    if !message.starts_with("step") {
+        return (case, message);
+    }
     for index in (0..case.program.views.len()).rev() {
         let mut smaller = case.clone();
         smaller.program.views.remove(index);

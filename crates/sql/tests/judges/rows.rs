@@ -9,7 +9,7 @@ use arrow::util::display::{ArrayFormatter, FormatOptions};
 
 /// One value of a row.
 #[derive(Clone, Debug)]
-pub enum Cell {
+pub(crate) enum Cell {
     Text(String),
     Float(f64),
 }
@@ -23,10 +23,10 @@ impl Cell {
     }
 }
 
-pub type Row = Vec<Cell>;
+pub(crate) type Row = Vec<Cell>;
 
 /// The rows of a batch.
-pub fn rows_of(batch: &RecordBatch) -> Vec<Row> {
+pub(crate) fn rows_of(batch: &RecordBatch) -> Vec<Row> {
     let mut rows = vec![Vec::with_capacity(batch.num_columns()); batch.num_rows()];
     for column in batch.columns() {
         for (row, cell) in rows.iter_mut().zip(cells_of(column.as_ref())) {
@@ -57,19 +57,19 @@ fn cells_of(column: &dyn Array) -> Vec<Cell> {
 }
 
 /// A row as text, floats in full precision: the identity of a row inside one engine.
-pub fn row_text(row: &Row) -> String {
+pub(crate) fn row_text(row: &Row) -> String {
     let cells: Vec<_> = row.iter().map(Cell::text).collect();
     format!("({})", cells.join(", "))
 }
 
 /// A bag of rows, grown by deltas.
 #[derive(Clone, Debug, Default)]
-pub struct Bag {
+pub(crate) struct Bag {
     counts: BTreeMap<String, (Row, i64)>,
 }
 
 impl Bag {
-    pub fn add(&mut self, row: Row, weight: i64) {
+    pub(crate) fn add(&mut self, row: Row, weight: i64) {
         let text = row_text(&row);
         let entry = self.counts.entry(text.clone()).or_insert((row, 0));
         entry.1 += weight;
@@ -82,7 +82,7 @@ impl Bag {
     ///
     /// # Errors
     /// If a row occurs a negative number of times.
-    pub fn rows(&self) -> Result<Vec<Row>, String> {
+    pub(crate) fn rows(&self) -> Result<Vec<Row>, String> {
         let mut rows = Vec::new();
         for (text, (row, count)) in &self.counts {
             if *count < 0 {
@@ -101,7 +101,7 @@ impl Bag {
 ///
 /// # Errors
 /// A text with the first differences.
-pub fn compare(expected: &[Row], actual: &[Row]) -> Result<(), String> {
+pub(crate) fn compare(expected: &[Row], actual: &[Row]) -> Result<(), String> {
     let expected = by_exact_part(expected);
     let actual = by_exact_part(actual);
     let mut differences = Vec::new();

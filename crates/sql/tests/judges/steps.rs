@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, Int32Type, Schema, TimeUnit};
 use datafusion::common::ScalarValue;
 use highwater_circuit::table_input::TableInput;
 use rand::Rng;
@@ -13,17 +13,17 @@ use crate::generate::{Kind, Table};
 
 /// A row put into or taken out of a table.
 #[derive(Clone, Debug)]
-pub struct Change {
-    pub table: usize,
-    pub row: Vec<ScalarValue>,
-    pub is_insertion: bool,
+pub(crate) struct Change {
+    pub(crate) table: usize,
+    pub(crate) row: Vec<ScalarValue>,
+    pub(crate) is_insertion: bool,
 }
 
 /// The changes of one step, in order.
-pub type Step = Vec<Change>;
+pub(crate) type Step = Vec<Change>;
 
 /// The model of a table without rows.
-pub fn model(table: &Table) -> ModelTable {
+pub(crate) fn model(table: &Table) -> ModelTable {
     let fields: Vec<_> = table
         .columns
         .iter()
@@ -53,7 +53,7 @@ fn arrow_type(kind: Kind) -> DataType {
 }
 
 /// Draws the steps of a run, and applies them to copies of the models so that deletes find rows.
-pub fn draw(random: &mut ChaCha8Rng, tables: &[Table], count: usize) -> Vec<Step> {
+pub(crate) fn draw(random: &mut ChaCha8Rng, tables: &[Table], count: usize) -> Vec<Step> {
     let mut models: Vec<ModelTable> = tables.iter().map(model).collect();
     let mut steps = Vec::new();
     for _ in 0..count {
@@ -150,8 +150,8 @@ fn value(random: &mut ChaCha8Rng, kind: Kind, nullable: bool) -> ScalarValue {
     }
 }
 
-/// Applies a change as the table's definition says.
-pub fn apply(models: &mut [ModelTable], change: &Change) {
+/// Applies a change as the table's definition says; false if it deletes a row that is not there.
+pub(crate) fn apply(models: &mut [ModelTable], change: &Change) -> bool {
     let model = &mut models[change.table];
     let same = |row: &[ScalarValue]| match &model.primary_key[..] {
         [] => row == change.row,
@@ -167,30 +167,36 @@ pub fn apply(models: &mut [ModelTable], change: &Change) {
     if change.is_insertion {
         model.rows.push(change.row.clone());
     }
+    change.is_insertion || position.is_some()
 }
 
-/// The step as inputs of the engine, one per table.
-pub fn inputs(models: &[ModelTable], step: &Step) -> Vec<(usize, TableInput)> {
+/// Applies a step to the models and returns it as inputs of the engine, one per table.
+///
+/// A bag must not be asked to delete a row that it does not have (a shrunk case may); a table with
+/// primary key ignores that itself.
+pub(crate) fn run(models: &mut [ModelTable], step: &Step) -> Vec<(usize, TableInput)> {
+    let mut changes: Vec<Vec<&Change>> = vec![Vec::new(); models.len()];
+    for change in step {
+        let is_effective = apply(models, change);
+        if is_effective || !models[change.table].primary_key.is_empty() {
+            changes[change.table].push(change);
+        }
+    }
     let mut inputs = Vec::new();
-    for (table, model) in models.iter().enumerate() {
-        let changes: Vec<&Change> = step.iter().filter(|change| change.table == table).collect();
+    for (table, changes) in changes.into_iter().enumerate() {
         if changes.is_empty() {
             continue;
         }
         let rows: Vec<_> = changes.iter().map(|change| change.row.clone()).collect();
-        let weights: Vec<i64> = changes
-            .iter()
-            .map(|change| if change.is_insertion { 1 } else { -1 })
-            .collect();
-        let schema: SchemaRef = model.schema.clone();
-        inputs.push((
-            table,
-            TableInput {
-                rows: batch_of(&schema, &rows),
-                weights: weights.into(),
-                partial: None,
-            },
-        ));
+        let weight = |change: &&Change| if change.is_insertion { 1 } else { -1 };
+        let weights: Vec<i64> = changes.iter().map(weight).collect();
+        let rows = batch_of(&models[table].schema, &rows);
+        let input = TableInput {
+            rows,
+            weights: weights.into(),
+            partial: None,
+        };
+        inputs.push((table, input));
     }
     inputs
 }

@@ -10,8 +10,8 @@ use highwater_zset::{Delta, RowHasher, Snapshot};
 use crate::rows::{Bag, Row, compare, row_text, rows_of};
 
 /// A program that runs, and what a follower of each view has seen.
-pub struct Subject {
-    pub program: Program,
+pub(crate) struct Subject {
+    pub(crate) program: Program,
     dataflow: Dataflow,
     followed: Vec<Bag>,
     contents: HashMap<RelationRef, Vec<Snapshot>>,
@@ -22,7 +22,7 @@ impl Subject {
     ///
     /// # Errors
     /// The rendered diagnostics, or why the dataflow does not start.
-    pub fn start(sql: &str, workers: usize, hasher: RowHasher) -> Result<Self, String> {
+    pub(crate) fn start(sql: &str, workers: usize, hasher: RowHasher) -> Result<Self, String> {
         let program = compile(sql, &CompileOptions { hasher }).map_err(|diagnostics| {
             diagnostics
                 .iter()
@@ -43,7 +43,7 @@ impl Subject {
     }
 
     /// Position of a table by name.
-    pub fn table(&self, name: &str) -> usize {
+    pub(crate) fn table(&self, name: &str) -> usize {
         let found = self
             .program
             .tables
@@ -56,7 +56,7 @@ impl Subject {
     ///
     /// # Errors
     /// The step's error.
-    pub fn step(&mut self, inputs: Vec<(usize, TableInput)>) -> Result<(), String> {
+    pub(crate) fn step(&mut self, inputs: Vec<(usize, TableInput)>) -> Result<(), String> {
         let output = self
             .dataflow
             .step(inputs)
@@ -87,7 +87,7 @@ impl Subject {
     ///
     /// # Errors
     /// If a row's count is negative, or contents and deltas disagree.
-    pub fn view_rows(&self, name: &str) -> Result<Vec<Row>, String> {
+    pub(crate) fn view_rows(&self, name: &str) -> Result<Vec<Row>, String> {
         let position = self
             .program
             .views
@@ -113,7 +113,7 @@ impl Subject {
     ///
     /// # Errors
     /// If a row's count is negative.
-    pub fn table_rows(&self, name: &str) -> Result<Vec<Row>, String> {
+    pub(crate) fn table_rows(&self, name: &str) -> Result<Vec<Row>, String> {
         self.contents_of(RelationRef::Table(self.table(name)))
     }
 

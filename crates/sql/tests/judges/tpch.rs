@@ -18,7 +18,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::batch::{ModelTable, answers};
 use crate::rows::compare;
-use crate::steps::{Change, Step, apply, inputs};
+use crate::steps::{self, Change, Step};
 use crate::subject::Subject;
 
 const NATIONS: [(&str, usize); 25] = [
@@ -397,8 +397,7 @@ fn tpch_queries_hold_incrementally() {
         let mut subject =
             Subject::start(&sql, workers, hasher).unwrap_or_else(|error| panic!("{error}"));
         for (index, step) in steps.iter().enumerate() {
-            let inputs = inputs(&models, step);
-            step.iter().for_each(|change| apply(&mut models, change));
+            let inputs = steps::run(&mut models, step);
             subject
                 .step(inputs)
                 .unwrap_or_else(|error| panic!("step {index}: {error}"));
