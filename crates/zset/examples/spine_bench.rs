@@ -1,9 +1,9 @@
 //! Times the parts of the crate that steps are made of: `cargo run --release -p highwater-zset --example spine_bench`.
 //!
-//! Rows have three i64 columns, keyed by the first, as the orders table of the comparison benchmark.
+//! Arguments pick parts: `delta`, `merge`, `probe`, `load`, `one`. Rows have three i64 columns, keyed by the first, as the orders table of the comparison benchmark.
 
 use std::hint::black_box;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
@@ -16,11 +16,19 @@ const STEP_ROWS: i64 = 100_000;
 
 fn main() {
     let layout = layout();
-    measure_from_delta(&layout);
-    measure_merge(&layout);
-    measure_probe(&layout);
-    measure_load(&layout);
-    measure_one_row(&layout);
+    let parts: [(&str, fn(&Arc<Layout>)); 5] = [
+        ("delta", measure_from_delta),
+        ("merge", measure_merge),
+        ("probe", measure_probe),
+        ("load", measure_load),
+        ("one", measure_one_row),
+    ];
+    let asked: Vec<String> = std::env::args().skip(1).collect();
+    for (name, measure) in parts {
+        if asked.is_empty() || asked.iter().any(|asked| asked == name) {
+            measure(&layout);
+        }
+    }
 }
 
 fn layout() -> Arc<Layout> {
@@ -51,14 +59,31 @@ fn batch(layout: &Arc<Layout>, from: i64, count: i64, stride: i64) -> Arc<Batch>
     Arc::new(Batch::from_delta(layout, &rows(layout, from, count, stride)).expect("rows fit"))
 }
 
-/// The best of some runs.
-fn best<T>(runs: usize, mut run: impl FnMut() -> T) -> Duration {
-    let time = |_| {
-        let start = Instant::now();
-        black_box(run());
-        start.elapsed()
-    };
-    (0..runs).map(time).min().unwrap_or_default()
+/// Time that this thread had a processor, so that a busy machine does not matter; wall time where the
+/// system does not tell. Updated a few hundred times a second.
+fn thread_time() -> Duration {
+    static START: OnceLock<Instant> = OnceLock::new();
+    let start = START.get_or_init(Instant::now);
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    let nanos = text.split(' ').next().and_then(|nanos| nanos.parse().ok());
+    nanos.map_or_else(|| start.elapsed(), Duration::from_nanos)
+}
+
+/// The mean of many runs.
+fn mean<T>(mut run: impl FnMut() -> T) -> Duration {
+    black_box(run());
+    let start = thread_time();
+    let mut runs = 0;
+    loop {
+        for _ in 0..1 + runs / 8 {
+            black_box(run());
+            runs += 1;
+        }
+        let elapsed = thread_time() - start;
+        if elapsed > Duration::from_millis(150) {
+            return elapsed / runs;
+        }
+    }
 }
 
 fn report(what: &str, rows: usize, time: Duration) {
@@ -73,23 +98,20 @@ fn measure_from_delta(layout: &Arc<Layout>) {
     let hasher = layout.hasher;
     for count in [1, 10, 1000, STEP_ROWS] {
         let delta = rows(layout, 5, count, 1);
-        let runs = (1_000_000 / count).clamp(10, 10_000) as usize;
         report(
             &format!("hash 1 column, {count} rows"),
             count as usize,
-            best(runs, || {
-                hasher.hash(&delta.rows().columns()[..1], count as usize)
-            }),
+            mean(|| hasher.hash(&delta.rows().columns()[..1], count as usize)),
         );
         report(
             &format!("from_delta, {count} rows"),
             count as usize,
-            best(runs, || Batch::from_delta(layout, &delta)),
+            mean(|| Batch::from_delta(layout, &delta)),
         );
         report(
             &format!("consolidated, {count} rows"),
             count as usize,
-            best(runs, || delta.consolidated(hasher)),
+            mean(|| delta.consolidated(hasher)),
         );
     }
 }
@@ -116,11 +138,10 @@ fn measure_merge(layout: &Arc<Layout>) {
             .map(|input| batch(layout, input, count, inputs))
             .collect();
         let rows = (inputs * count) as usize;
-        let runs = (10_000_000 / rows).clamp(3, 1000);
         report(
             &format!("merge, {inputs} x {count}"),
             rows,
-            best(runs, || merge(layout, &batches)),
+            mean(|| merge(layout, &batches)),
         );
     }
     let large = batch(layout, 0, 2_000_000, 1);
@@ -136,7 +157,7 @@ fn measure_merge(layout: &Arc<Layout>) {
     report(
         "merge, half of it cancels",
         3_000_000,
-        best(3, || merge(layout, &inputs)),
+        mean(|| merge(layout, &inputs)),
     );
 }
 
@@ -155,22 +176,21 @@ fn measure_probe(layout: &Arc<Layout>) {
                 .column(0)
                 .clone();
             let keys = Keys::new(layout.hasher, &[column], count as usize).expect("integers");
-            let runs = (100_000 / count).clamp(5, 1000) as usize;
             let rows = count as usize;
             report(
                 &format!("probe {what}, {count} keys"),
                 rows,
-                best(runs, || snapshot.probe(keys.hashes(), keys.columns())),
+                mean(|| snapshot.probe(keys.hashes(), keys.columns())),
             );
             report(
                 &format!("key_weights {what}, {count} keys"),
                 rows,
-                best(runs, || snapshot.key_weights(keys.hashes(), keys.columns())),
+                mean(|| snapshot.key_weights(keys.hashes(), keys.columns())),
             );
             report(
                 &format!("read_groups {what}, {count} keys"),
                 rows,
-                best(runs, || snapshot.read_groups(&keys, ReadLimit::All)),
+                mean(|| snapshot.read_groups(&keys, ReadLimit::All)),
             );
             let matches = snapshot
                 .probe(keys.hashes(), keys.columns())
@@ -178,7 +198,7 @@ fn measure_probe(layout: &Arc<Layout>) {
             report(
                 &format!("gather 2 columns {what}, {count} keys"),
                 rows,
-                best(runs, || snapshot.gather(&matches, &[1, 2])),
+                mean(|| snapshot.gather(&matches, &[1, 2])),
             );
         }
     }
@@ -194,7 +214,7 @@ fn measure_load(layout: &Arc<Layout>) {
         ("inline", MergeService::inline(usize::MAX)),
     ] {
         let mut spine = Spine::new(Arc::clone(layout), merges);
-        let start = Instant::now();
+        let start = thread_time();
         let mut batches_max = 0;
         for delta in &deltas {
             spine
@@ -205,7 +225,7 @@ fn measure_load(layout: &Arc<Layout>) {
         report(
             &format!("load 10M rows, merges {what}"),
             (steps * STEP_ROWS) as usize,
-            start.elapsed(),
+            thread_time() - start,
         );
         println!("{:<44} {batches_max:>9} batches at most", "");
     }
@@ -219,23 +239,27 @@ fn measure_one_row(layout: &Arc<Layout>) {
     let deltas: Vec<Delta> = (0..20_000)
         .map(|row| rows(layout, 5_000_000 + row, 1, 1))
         .collect();
-    let start = Instant::now();
+    let start = thread_time();
     for delta in &deltas {
         let batch = Batch::from_delta(layout, delta).expect("fits");
         spine.insert(Arc::new(batch)).expect("no overflow");
     }
-    report("1-row from_delta and insert", deltas.len(), start.elapsed());
+    report(
+        "1-row from_delta and insert",
+        deltas.len(),
+        thread_time() - start,
+    );
     let snapshot = spine.snapshot();
     println!("{:<44} {:>9} batches", "", snapshot.batches().len());
     let keys = Keys::new(layout.hasher, &deltas[77].rows().columns()[..1], 1).expect("integers");
     report(
         "1-key probe after it",
         1,
-        best(1000, || snapshot.probe(keys.hashes(), keys.columns())),
+        mean(|| snapshot.probe(keys.hashes(), keys.columns())),
     );
     report(
         "1-key read_groups after it",
         1,
-        best(1000, || snapshot.read_groups(&keys, ReadLimit::All)),
+        mean(|| snapshot.read_groups(&keys, ReadLimit::All)),
     );
 }

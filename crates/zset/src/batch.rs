@@ -54,6 +54,7 @@ pub(crate) enum Weights {
 }
 
 impl Weights {
+    /// Empty if all are 1.
     pub(crate) fn new(weights: Vec<i64>) -> Self {
         match weights.iter().all(|weight| *weight == 1) {
             true => Self::ones(),
@@ -61,7 +62,7 @@ impl Weights {
         }
     }
 
-    pub(crate) fn ones() -> Self {
+    fn ones() -> Self {
         Self::Ones(OnceLock::new())
     }
 
@@ -133,18 +134,14 @@ impl Batch {
                 },
             );
         }
-        let sorted = consolidate(
-            layout,
-            &columns,
-            sorted_entries(&hashes, &seconds),
-            delta.weights(),
-        )?;
-        let rows = sorted.entries.iter().map(|entry| entry.row).collect();
+        let entries = sorted_entries(&hashes, &seconds);
+        let sorted = consolidate(layout, &columns, entries, &seconds, delta.weights())?;
+        let entries = sorted.entries.iter();
         let parts = BatchParts {
-            columns: take_columns(&columns, rows)?,
-            hashes: sorted.entries.iter().map(|entry| entry.hash).collect(),
+            columns: take_columns(&columns, entries.clone().map(|entry| entry.row).collect())?,
+            hashes: entries.clone().map(|entry| entry.hash).collect(),
             seconds: match layout.has_seconds() {
-                true => sorted.entries.iter().map(|entry| entry.second).collect(),
+                true => entries.map(|entry| seconds[entry.row as usize]).collect(),
                 false => Vec::new(),
             },
             weights: Weights::new(sorted.weights),
@@ -215,6 +212,15 @@ impl Batch {
     pub(crate) fn rank(&self, row: usize) -> u128 {
         let second = self.seconds.get(row).copied().unwrap_or_default();
         u128::from(self.hashes[row]) << 64 | u128::from(second)
+    }
+
+    /// Empty if the layout has none.
+    pub(crate) fn seconds(&self) -> &[u64] {
+        &self.seconds
+    }
+
+    pub(crate) fn has_unit_weights(&self) -> bool {
+        matches!(self.weights, Weights::Ones(_))
     }
 
     pub(crate) fn index(&self) -> &HashIndex {

@@ -17,42 +17,54 @@ use crate::sort::Entry;
 /// Distinct rows in order with the sums of their weights, none of them zero.
 pub(crate) struct Consolidated {
     pub(crate) entries: Vec<Entry>,
+    /// Empty if all are 1.
     pub(crate) weights: Vec<i64>,
 }
 
-/// `entries` are sorted rows of `columns`; sorts ties by value and sums equal rows.
+/// `entries` are the rows of `columns`, sorted by hash and second; sorts ties by value and sums equal
+/// rows. `seconds` is by row, and may be empty.
 pub(crate) fn consolidate(
     layout: &Layout,
     columns: &[ArrayRef],
     mut entries: Vec<Entry>,
+    seconds: &[u64],
     weights: &[i64],
 ) -> Result<Consolidated> {
-    let ties = tied_runs(&entries, Entry::ties_with);
+    let second = |entry: &Entry| seconds.get(entry.row as usize);
+    let ties = tied_runs(&entries, |a, b| a.hash == b.hash && second(a) == second(b));
+    if ties.is_empty() && weights.iter().all(|weight| *weight == 1) {
+        return Ok(Consolidated {
+            entries,
+            weights: Vec::new(),
+        });
+    }
     let equal_to_previous = mark_equal(&mut entries, &ties, columns, layout.is_ordered(), || {
         RowComparator::new(layout, columns, columns)
     })?;
     let mut sums: Vec<i64> = Vec::with_capacity(entries.len());
-    let mut kept: Vec<Entry> = Vec::with_capacity(entries.len());
-    for (position, entry) in entries.iter().enumerate() {
-        let weight = weights[entry.row as usize];
-        if !equal_to_previous.is_empty() && equal_to_previous[position] {
-            let sum = sums.last_mut().ok_or(Error::WeightOverflow)?;
+    let mut kept = 0;
+    for position in 0..entries.len() {
+        let weight = weights[entries[position].row as usize];
+        if equal_to_previous.get(position) == Some(&true) {
+            let sum = &mut sums[kept - 1];
             *sum = sum.checked_add(weight).ok_or(Error::WeightOverflow)?;
-        } else {
-            if sums.last() == Some(&0) {
-                sums.pop();
-                kept.pop();
-            }
-            sums.push(weight);
-            kept.push(*entry);
+            continue;
         }
+        if sums.last() == Some(&0) {
+            sums.pop();
+            kept -= 1;
+        }
+        sums.push(weight);
+        entries[kept] = entries[position];
+        kept += 1;
     }
     if sums.last() == Some(&0) {
         sums.pop();
-        kept.pop();
+        kept -= 1;
     }
+    entries.truncate(kept);
     Ok(Consolidated {
-        entries: kept,
+        entries,
         weights: sums,
     })
 }

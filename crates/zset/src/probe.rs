@@ -39,7 +39,6 @@ impl Keys {
     pub(crate) fn of_sorted(hashes: &[u64], columns: Vec<ArrayRef>) -> Result<Self> {
         let entry = |(row, hash): (usize, &u64)| Entry {
             hash: *hash,
-            second: 0,
             row: row as u32,
         };
         Self::distinct(

@@ -215,15 +215,20 @@ fn candidates(batch: &Batch, hashes: &[u64]) -> Candidates {
     };
     let stored = batch.key_hashes();
     let index = batch.index();
-    // Buckets first, for some probes at a time: loads that do not depend on each other overlap.
+    // Some probes at a time: first all buckets, then all first hashes. Loads that do not wait for each
+    // other overlap, where a loop with a scan in it would pay for each miss in turn.
     let mut buckets = Vec::with_capacity(hashes.len().min(PROBES_AT_ONCE));
     for (chunk, probes) in hashes.chunks(PROBES_AT_ONCE).enumerate() {
         buckets.clear();
         buckets.extend(probes.iter().map(|hash| index.bucket(stored, *hash)));
+        let touched = buckets.iter().map(|bucket| {
+            stored
+                .get(bucket.start as usize)
+                .copied()
+                .unwrap_or_default()
+        });
+        std::hint::black_box(touched.fold(0, u64::wrapping_add));
         for (probe, (hash, bucket)) in probes.iter().zip(&buckets).enumerate() {
-            if bucket.is_empty() {
-                continue;
-            }
             let rows = HashIndex::rows_in(stored, bucket.clone(), *hash);
             let probe = (chunk * PROBES_AT_ONCE + probe) as u32;
             for row in rows {

@@ -6,32 +6,29 @@
 
 use crate::index::Buckets;
 
-/// A row to sort: its two hashes and its position.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+/// A row to sort: its hash and its position.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Entry {
     pub(crate) hash: u64,
-    pub(crate) second: u64,
     pub(crate) row: u32,
 }
 
-impl Entry {
-    /// Same place in the order, as far as integers say.
-    #[inline(always)]
-    pub(crate) fn ties_with(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.second == other.second
-    }
-}
-
-/// Rows sorted by `(hash, second, row)`. `second` may be empty: all equal.
+/// Rows sorted by `(hash, second, row)`. `seconds` may be empty: all equal.
 pub(crate) fn sorted_entries(hashes: &[u64], seconds: &[u64]) -> Vec<Entry> {
-    let entry = |row: usize| Entry {
-        hash: hashes[row],
-        second: seconds.get(row).copied().unwrap_or_default(),
+    let entry = |(row, hash): (usize, &u64)| Entry {
+        hash: *hash,
         row: row as u32,
     };
+    let second = |entry: &Entry| seconds.get(entry.row as usize);
+    let compare = |a: &Entry, b: &Entry| {
+        a.hash
+            .cmp(&b.hash)
+            .then_with(|| second(a).cmp(&second(b)))
+            .then_with(|| a.row.cmp(&b.row))
+    };
     if hashes.len() < 64 {
-        let mut entries: Vec<Entry> = (0..hashes.len()).map(entry).collect();
-        entries.sort_unstable();
+        let mut entries: Vec<Entry> = hashes.iter().enumerate().map(entry).collect();
+        entries.sort_unstable_by(compare);
         return entries;
     }
     let buckets = Buckets::for_hashes(hashes, 1);
@@ -46,9 +43,9 @@ pub(crate) fn sorted_entries(hashes: &[u64], seconds: &[u64]) -> Vec<Entry> {
     }
     // `ends[b]` is where bucket b starts now; dealing moves it to where it ends.
     let mut entries = vec![Entry::default(); hashes.len()];
-    for row in 0..hashes.len() {
-        let next = &mut ends[buckets.of(hashes[row])];
-        entries[*next as usize] = entry(row);
+    for (row, hash) in hashes.iter().enumerate() {
+        let next = &mut ends[buckets.of(*hash)];
+        entries[*next as usize] = entry((row, hash));
         *next += 1;
     }
     let mut start = 0;
@@ -56,9 +53,9 @@ pub(crate) fn sorted_entries(hashes: &[u64], seconds: &[u64]) -> Vec<Entry> {
         let bucket = &mut entries[start..*end as usize];
         match bucket {
             [] | [_] => {}
-            [first, second] if *second < *first => std::mem::swap(first, second),
+            [first, second] if compare(second, first).is_lt() => std::mem::swap(first, second),
             [_, _] => {}
-            _ => bucket.sort_unstable(),
+            _ => bucket.sort_unstable_by(compare),
         }
         start = *end as usize;
     }

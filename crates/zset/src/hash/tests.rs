@@ -19,7 +19,11 @@ fn hashes_are_a_stable_format() {
 }
 
 const GOLDEN_NUMBERS: [u64; 2] = [5014318936221084462, 4695856486794948766];
-const GOLDEN_PAIRS: [u64; 3] = [1002598877211117670, 8009714824593525348, 12813678014317967481];
+const GOLDEN_PAIRS: [u64; 3] = [
+    1002598877211117670,
+    8009714824593525348,
+    12813678014317967481,
+];
 
 #[test]
 fn every_kind_tells_its_values_apart_and_sees_through_slices() {

@@ -68,15 +68,16 @@ impl BatchBuilder {
             );
             column.append(&arrays, names)?;
         }
-        let ranks = selection.ranks();
-        if !self.weights.is_empty() || selection.weights().iter().any(|weight| *weight != 1) {
+        if !self.weights.is_empty() || !selection.weights().is_empty() {
             self.weights.resize(self.hashes.len(), 1);
             self.weights.extend_from_slice(selection.weights());
         }
-        self.hashes
-            .extend(ranks.iter().map(|rank| (rank >> 64) as u64));
+        self.hashes.extend_from_slice(selection.hashes());
         if self.has_seconds {
-            self.seconds.extend(ranks.iter().map(|rank| *rank as u64));
+            self.seconds.extend_from_slice(selection.seconds());
+        }
+        if !self.weights.is_empty() {
+            self.weights.resize(self.hashes.len(), 1);
         }
         Ok(())
     }
@@ -89,11 +90,7 @@ impl BatchBuilder {
             columns: finish_columns(self.columns)?,
             hashes,
             seconds,
-            weights: if self.weights.is_empty() {
-                Weights::ones()
-            } else {
-                Weights::new(self.weights)
-            },
+            weights: Weights::new(self.weights),
         })
     }
 

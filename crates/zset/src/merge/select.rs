@@ -14,6 +14,8 @@ pub(super) struct Selection {
     compares_values: bool,
     ties: TieBreaks,
     chunk: Chunk,
+    /// Tied rows of each input: the first one, and where they end. Kept for its memory.
+    runs: Vec<(Head, u32)>,
 }
 
 /// An input that is not used up, at its next row.
@@ -27,36 +29,75 @@ struct Head {
 /// Rows of the output, and pairs of input rows that were taken for equal.
 #[derive(Default)]
 struct Chunk {
+    /// Rows selected; the first four vectors are longer, to be written without growing.
+    len: usize,
     sources: Vec<u32>,
     rows: Vec<u32>,
-    ranks: Vec<u128>,
+    hashes: Vec<u64>,
+    seconds: Vec<u64>,
+    /// An input has other weights than 1, so there is a weight per row.
+    keeps_weights: bool,
+    /// Otherwise empty as long as all are 1.
     weights: Vec<i64>,
     presumed_equal: Vec<[(u32, u32); 2]>,
 }
 
 impl Chunk {
     fn clear(&mut self) {
-        let Self {
-            sources,
-            rows,
-            ranks,
-            weights,
-            presumed_equal,
-        } = self;
-        sources.clear();
-        rows.clear();
-        ranks.clear();
-        weights.clear();
-        presumed_equal.clear();
+        self.len = 0;
+        self.weights.clear();
+        self.presumed_equal.clear();
     }
 
-    #[inline(always)]
     fn push(&mut self, head: Head, weight: i64) {
-        self.sources.push(head.source);
-        self.rows.push(head.row);
-        self.ranks.push(head.rank);
-        self.weights.push(weight);
+        if weight != 1 || self.keeps_weights || !self.weights.is_empty() {
+            self.weights.resize(self.len, 1);
+            self.weights.push(weight);
+        }
+        let room = self.room(1);
+        room.sources[0] = head.source;
+        room.rows[0] = head.row;
+        room.hashes[0] = (head.rank >> 64) as u64;
+        room.seconds[0] = head.rank as u64;
+        self.len += 1;
     }
+
+    /// Room for this many more rows, to be written by position and then counted by [`Self::complete`].
+    fn room(&mut self, rows: usize) -> Room<'_> {
+        let (start, end) = (self.len, self.len + rows);
+        if self.rows.len() < end {
+            self.sources.resize(end, 0);
+            self.rows.resize(end, 0);
+            self.hashes.resize(end, 0);
+            self.seconds.resize(end, 0);
+        }
+        Room {
+            sources: &mut self.sources[start..end],
+            rows: &mut self.rows[start..end],
+            hashes: &mut self.hashes[start..end],
+            seconds: &mut self.seconds[start..end],
+        }
+    }
+
+    /// Counts rows that were written, and looks up the weights of those that have none yet.
+    fn complete(&mut self, rows: usize, inputs: &[Arc<Batch>]) {
+        self.len += rows;
+        if self.weights.is_empty() && !self.keeps_weights {
+            return;
+        }
+        let new = self.weights.len()..self.len;
+        let names = self.sources[new.clone()].iter().zip(&self.rows[new]);
+        self.weights
+            .extend(names.map(|(source, row)| inputs[*source as usize].weight(*row as usize)));
+    }
+}
+
+/// Part of a chunk that is being written.
+struct Room<'a> {
+    sources: &'a mut [u32],
+    rows: &'a mut [u32],
+    hashes: &'a mut [u64],
+    seconds: &'a mut [u64],
 }
 
 impl Selection {
@@ -74,22 +115,32 @@ impl Selection {
             heads: heads.collect(),
             compares_values: layout.is_ordered(),
             ties: TieBreaks::new(inputs.len()),
-            chunk: Chunk::default(),
+            chunk: Chunk {
+                keeps_weights: !inputs.iter().all(|batch| batch.has_unit_weights()),
+                ..Chunk::default()
+            },
+            runs: Vec::new(),
         }
     }
 
     pub(super) fn sources(&self) -> &[u32] {
-        &self.chunk.sources
+        &self.chunk.sources[..self.chunk.len]
     }
 
     pub(super) fn rows(&self) -> &[u32] {
-        &self.chunk.rows
+        &self.chunk.rows[..self.chunk.len]
     }
 
-    pub(super) fn ranks(&self) -> &[u128] {
-        &self.chunk.ranks
+    pub(super) fn hashes(&self) -> &[u64] {
+        &self.chunk.hashes[..self.chunk.len]
     }
 
+    /// As many as there are rows, also if the layout has none.
+    pub(super) fn seconds(&self) -> &[u64] {
+        &self.chunk.seconds[..self.chunk.len]
+    }
+
+    /// Empty if all are 1; else it may end early, and the rest is 1.
     pub(super) fn weights(&self) -> &[i64] {
         &self.chunk.weights
     }
@@ -115,23 +166,122 @@ impl Selection {
         self.chunk.clear();
         let mut used = 0;
         while used < input_rows && !self.heads.is_empty() {
+            used += match self.heads.len() {
+                1 => self.select_rest(inputs, input_rows - used),
+                2 => self.select_of_two(inputs, input_rows - used),
+                _ => self.select_of_many(inputs, input_rows - used),
+            };
             let (first, is_tied) = first_head(&self.heads);
-            if is_tied {
+            if is_tied && used < input_rows {
                 used += self.select_tied(inputs, self.heads[first].rank, compares_values)?;
-                continue;
-            }
-            let head = &mut self.heads[first];
-            let batch = &inputs[head.source as usize];
-            self.chunk.push(*head, batch.weight(head.row as usize));
-            used += 1;
-            head.row += 1;
-            if head.row as usize == batch.len() {
-                self.heads.remove(first);
-            } else {
-                head.rank = batch.rank(head.row as usize);
             }
         }
         Ok(used)
+    }
+
+    /// Rows of the only input that is left.
+    fn select_rest(&mut self, inputs: &[Arc<Batch>], rows_max: usize) -> usize {
+        let head = self.heads[0];
+        let batch = &inputs[head.source as usize];
+        let start = head.row as usize;
+        let rows = rows_max.min(batch.len() - start);
+        let room = self.chunk.room(rows);
+        room.sources.fill(head.source);
+        for (position, row) in room.rows.iter_mut().enumerate() {
+            *row = head.row + position as u32;
+        }
+        room.hashes
+            .copy_from_slice(&batch.key_hashes()[start..start + rows]);
+        if !batch.seconds().is_empty() {
+            room.seconds
+                .copy_from_slice(&batch.seconds()[start..start + rows]);
+        }
+        self.chunk.complete(rows, inputs);
+        self.move_heads(inputs, &[(start + rows) as u32]);
+        rows
+    }
+
+    /// Rows of the two inputs that are left, up to a tie or the end of one: no branch depends on the
+    /// rows, because no processor can guess hashes.
+    fn select_of_two(&mut self, inputs: &[Arc<Batch>], rows_max: usize) -> usize {
+        let [a, b] = [self.heads[0], self.heads[1]];
+        let (batch_a, batch_b) = (&inputs[a.source as usize], &inputs[b.source as usize]);
+        let [mut i, mut j] = [a.row as usize, b.row as usize];
+        let rows_max = rows_max.min(batch_a.len() - i + batch_b.len() - j);
+        let room = self.chunk.room(rows_max);
+        let (hashes_a, hashes_b) = (batch_a.key_hashes(), batch_b.key_hashes());
+        let (seconds_a, seconds_b) = (batch_a.seconds(), batch_b.seconds());
+        let has_seconds = !seconds_a.is_empty();
+        let mut rows = 0;
+        while rows < rows_max && i < hashes_a.len() && j < hashes_b.len() {
+            let (hash_a, hash_b) = (hashes_a[i], hashes_b[j]);
+            let (second_a, second_b) = if has_seconds {
+                (seconds_a[i], seconds_b[j])
+            } else {
+                (0, 0)
+            };
+            if hash_a == hash_b && second_a == second_b {
+                break;
+            }
+            let is_a = (hash_a < hash_b) | ((hash_a == hash_b) & (second_a < second_b));
+            let mask = 0_u64.wrapping_sub(u64::from(is_a));
+            let pick = |of_a: u64, of_b: u64| of_b ^ ((of_a ^ of_b) & mask);
+            room.sources[rows] = pick(a.source.into(), b.source.into()) as u32;
+            room.rows[rows] = pick(i as u64, j as u64) as u32;
+            room.hashes[rows] = pick(hash_a, hash_b);
+            room.seconds[rows] = pick(second_a, second_b);
+            i += usize::from(is_a);
+            j += usize::from(!is_a);
+            rows += 1;
+        }
+        self.chunk.complete(rows, inputs);
+        self.move_heads(inputs, &[i as u32, j as u32]);
+        rows
+    }
+
+    /// Rows of several inputs, up to a tie or the end of one.
+    fn select_of_many(&mut self, inputs: &[Arc<Batch>], rows_max: usize) -> usize {
+        let left = self
+            .heads
+            .iter()
+            .map(|head| inputs[head.source as usize].len() - head.row as usize);
+        let rows_max = rows_max.min(left.sum());
+        let room = self.chunk.room(rows_max);
+        let mut rows = 0;
+        while rows < rows_max {
+            let (first, is_tied) = first_head(&self.heads);
+            if is_tied {
+                break;
+            }
+            let head = &mut self.heads[first];
+            room.sources[rows] = head.source;
+            room.rows[rows] = head.row;
+            room.hashes[rows] = (head.rank >> 64) as u64;
+            room.seconds[rows] = head.rank as u64;
+            rows += 1;
+            head.row += 1;
+            let batch = &inputs[head.source as usize];
+            if head.row as usize == batch.len() {
+                self.heads.remove(first);
+                break;
+            }
+            head.rank = batch.rank(head.row as usize);
+        }
+        self.chunk.complete(rows, inputs);
+        rows
+    }
+
+    /// Puts the heads at these rows; removes those at their end.
+    fn move_heads(&mut self, inputs: &[Arc<Batch>], rows: &[u32]) {
+        for (head, row) in self.heads.iter_mut().zip(rows) {
+            head.row = *row;
+            let batch = &inputs[head.source as usize];
+            if (*row as usize) < batch.len() {
+                head.rank = batch.rank(*row as usize);
+            }
+        }
+        self.heads
+            .retain(|head| (head.row as usize) < inputs[head.source as usize].len());
     }
 
     /// Merges the rows of this rank, which several inputs have.
@@ -141,7 +291,8 @@ impl Selection {
         rank: u128,
         compares_values: bool,
     ) -> Result<usize> {
-        let mut runs: Vec<(Head, u32)> = Vec::with_capacity(self.heads.len());
+        let mut runs = std::mem::take(&mut self.runs);
+        runs.clear();
         for head in &mut self.heads {
             if head.rank == rank {
                 let batch = &inputs[head.source as usize];
@@ -166,8 +317,9 @@ impl Selection {
         if !compares_values && runs.iter().all(|(head, end)| end - head.row == 1) {
             self.presume_equal(inputs, &runs)?;
         } else {
-            self.merge_by_value(inputs, runs)?;
+            self.merge_by_value(inputs, &mut runs)?;
         }
+        self.runs = runs;
         Ok(used)
     }
 
@@ -189,7 +341,7 @@ impl Selection {
         Ok(())
     }
 
-    fn merge_by_value(&mut self, inputs: &[Arc<Batch>], mut runs: Vec<(Head, u32)>) -> Result<()> {
+    fn merge_by_value(&mut self, inputs: &[Arc<Batch>], runs: &mut Vec<(Head, u32)>) -> Result<()> {
         while !runs.is_empty() {
             let mut first = runs[0].0;
             for (head, _) in &runs[1..] {
@@ -199,7 +351,7 @@ impl Selection {
                 }
             }
             let mut sum = 0_i64;
-            for (head, _) in &mut runs {
+            for (head, _) in runs.iter_mut() {
                 let (a, b) = ((head.source, head.row), (first.source, first.row));
                 if a == b || self.ties.compare(inputs, a, b)?.is_eq() {
                     let weight = inputs[head.source as usize].weight(head.row as usize);

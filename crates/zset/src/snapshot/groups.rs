@@ -50,11 +50,18 @@ pub(super) fn read_groups(snapshot: &Snapshot, keys: &Keys, limit: ReadLimit) ->
         };
         let lists = fetch(snapshot, round_keys, rows_max)?;
         let mut unfinished = Vec::new();
+        let mut cursors = Vec::new();
         for (position, key) in pending.iter().enumerate() {
             let start = found.rows.len();
-            let is_complete = merge_key(
-                snapshot, &lists, position, weight_max, &mut ties, &mut found,
-            )?;
+            cursors.clear();
+            let is_complete = open_cursors(snapshot.batches(), &lists, position, &mut cursors)
+                && merge_cursors(
+                    snapshot.batches(),
+                    &mut cursors,
+                    weight_max,
+                    &mut ties,
+                    &mut found,
+                )?;
             if is_complete {
                 ranges[*key as usize] = start as u32..found.rows.len() as u32;
             } else {
@@ -196,22 +203,18 @@ struct Cursor<'a> {
     is_truncated: bool,
 }
 
-/// Merges the lists of one key. False if more rows must be fetched to go on.
-fn merge_key(
-    snapshot: &Snapshot,
-    lists: &[KeyLists],
+/// A cursor at each batch's rows of this key. False if a batch's rows that were fetched all belong to
+/// colliding keys, so that its first row is not known.
+fn open_cursors<'a>(
+    batches: &[Arc<Batch>],
+    lists: &'a [KeyLists],
     key: usize,
-    weight_max: u64,
-    ties: &mut TieBreaks,
-    found: &mut Found,
-) -> Result<bool> {
-    let batches = snapshot.batches();
-    let mut cursors: Vec<Cursor<'_>> = Vec::new();
+    cursors: &mut Vec<Cursor<'a>>,
+) -> bool {
     for list in lists {
         let (rows, is_truncated) = (list.of(key), list.is_truncated(key));
         match rows.first() {
-            // Every row that was fetched collides with another key.
-            None if is_truncated => return Ok(false),
+            None if is_truncated => return false,
             None => {}
             Some(row) => {
                 let rank = batches[list.batch as usize].rank(*row as usize);
@@ -224,10 +227,22 @@ fn merge_key(
             }
         }
     }
+    true
+}
+
+/// Merges the rows of one key. False if more rows must be fetched to go on.
+fn merge_cursors(
+    batches: &[Arc<Batch>],
+    cursors: &mut Vec<Cursor<'_>>,
+    weight_max: u64,
+    ties: &mut TieBreaks,
+    found: &mut Found,
+) -> Result<bool> {
     let mut weight_left = weight_max;
-    while let Some(first) = first_cursor(batches, &cursors, ties)? {
+    while cursors.len() > 1 {
+        let first = first_cursor(batches, cursors, ties)?;
         let (batch, row) = (cursors[first].batch, cursors[first].rows[0]);
-        let weight = take_equal(batches, &mut cursors, (batch, row), ties)?;
+        let weight = take_equal(batches, cursors, (batch, row), ties)?;
         if weight != 0 {
             found.push(batch, row, weight);
             weight_left = weight_left.saturating_sub(u64::try_from(weight).unwrap_or(0));
@@ -243,18 +258,28 @@ fn merge_key(
         }
         cursors.retain(|cursor| !cursor.rows.is_empty());
     }
-    Ok(true)
+    let Some(last) = cursors.pop() else {
+        return Ok(true);
+    };
+    // Rows of one batch are distinct and in order.
+    for row in last.rows {
+        let weight = batches[last.batch as usize].weight(*row as usize);
+        found.push(last.batch, *row, weight);
+        weight_left = weight_left.saturating_sub(u64::try_from(weight).unwrap_or(0));
+        if weight_left == 0 {
+            return Ok(true);
+        }
+    }
+    Ok(!last.is_truncated)
 }
 
-/// The cursor with the first row.
+/// The cursor with the first row; there must be one.
 fn first_cursor(
     batches: &[Arc<Batch>],
     cursors: &[Cursor<'_>],
     ties: &mut TieBreaks,
-) -> Result<Option<usize>> {
-    let Some(mut first) = (!cursors.is_empty()).then_some(0) else {
-        return Ok(None);
-    };
+) -> Result<usize> {
+    let mut first = 0;
     for other in 1..cursors.len() {
         let (a, b) = (&cursors[other], &cursors[first]);
         let is_before = a.rank < b.rank
@@ -266,7 +291,7 @@ fn first_cursor(
             first = other;
         }
     }
-    Ok(Some(first))
+    Ok(first)
 }
 
 /// Steps every cursor that stands at a row equal to this one; returns the sum of their weights.
