@@ -10,6 +10,8 @@ use std::ops::Range;
 const SEARCH_ROWS_MAX: usize = 64;
 /// Longer buckets (many rows of one hash) are searched by bisection.
 const SCAN_ROWS_MAX: usize = 16;
+/// Buckets of up to this many rows are compared at once: 2 to 4 are usual.
+const WINDOW_ROWS: usize = 8;
 
 /// Equal parts of a range of hashes.
 #[derive(Clone, Copy, Debug)]
@@ -117,6 +119,29 @@ impl HashIndex {
             )
         };
         bucket.start + start as u32..bucket.start + end as u32
+    }
+
+    /// As [`Self::rows_in`] for short buckets, without a branch on what is found: how long a scan
+    /// goes cannot be guessed, and every wrong guess costs as much as the whole scan. `None` for
+    /// buckets longer than a window, and at the end of the hashes.
+    #[inline(always)]
+    pub(crate) fn rows_in_window(
+        hashes: &[u64],
+        bucket: &Range<u32>,
+        hash: u64,
+    ) -> Option<Range<u32>> {
+        let start = bucket.start as usize;
+        let window: &[u64; WINDOW_ROWS] = hashes
+            .get(start..start + WINDOW_ROWS)?
+            .try_into()
+            .expect("a slice of the window's length");
+        if bucket.end - bucket.start > WINDOW_ROWS as u32 {
+            return None;
+        }
+        // Rows behind the bucket have greater hashes.
+        let below: u32 = window.iter().map(|other| u32::from(*other < hash)).sum();
+        let up_to: u32 = window.iter().map(|other| u32::from(*other <= hash)).sum();
+        Some(bucket.start + below..bucket.start + up_to)
     }
 
     /// The rows with this hash.

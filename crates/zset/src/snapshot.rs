@@ -228,13 +228,21 @@ fn candidates(batch: &Batch, hashes: &[u64]) -> Candidates {
                 .unwrap_or_default()
         });
         std::hint::black_box(touched.fold(0, u64::wrapping_add));
-        for (probe, (hash, bucket)) in probes.iter().zip(&buckets).enumerate() {
-            let rows = HashIndex::rows_in(stored, bucket.clone(), *hash);
-            let probe = (chunk * PROBES_AT_ONCE + probe) as u32;
-            for row in rows {
-                found.probes.push(probe);
-                found.rows.push(row);
+        let probe_numbers = (chunk * PROBES_AT_ONCE) as u32..;
+        for ((hash, bucket), probe) in probes.iter().zip(&buckets).zip(probe_numbers) {
+            let rows = HashIndex::rows_in_window(stored, bucket, *hash)
+                .unwrap_or_else(|| HashIndex::rows_in(stored, bucket.clone(), *hash));
+            // At most one row, without a branch: whether there is one cannot be guessed.
+            let length = found.rows.len();
+            found.probes.push(probe);
+            found.rows.push(rows.start);
+            let count = rows.len();
+            if count > 1 {
+                found.probes.extend((1..count).map(|_| probe));
+                found.rows.extend(rows.start + 1..rows.end);
             }
+            found.probes.truncate(length + count);
+            found.rows.truncate(length + count);
         }
     }
     found

@@ -14,7 +14,7 @@ pub(super) struct Selection {
     compares_values: bool,
     ties: TieBreaks,
     chunk: Chunk,
-    /// Tied rows of each input: the first one, and where they end. Kept for its memory.
+    /// Tied rows that are being merged by value: the next one of each input, and where they end.
     runs: Vec<(Head, u32)>,
 }
 
@@ -148,12 +148,12 @@ impl Selection {
     /// Selects the next rows: about `input_rows` of the inputs, or all that is left. Returns how many
     /// input rows were used.
     pub(super) fn next(&mut self, inputs: &[Arc<Batch>], input_rows: usize) -> Result<usize> {
-        let start = self.heads.clone();
+        let start = (self.heads.clone(), self.runs.clone());
         let used = self.select(inputs, input_rows, self.compares_values)?;
         if self.presumptions_hold(inputs)? {
             return Ok(used);
         }
-        self.heads = start;
+        (self.heads, self.runs) = start;
         self.select(inputs, input_rows, true)
     }
 
@@ -165,7 +165,11 @@ impl Selection {
     ) -> Result<usize> {
         self.chunk.clear();
         let mut used = 0;
-        while used < input_rows && !self.heads.is_empty() {
+        while used < input_rows && !(self.heads.is_empty() && self.runs.is_empty()) {
+            if !self.runs.is_empty() {
+                used += self.merge_by_value(inputs, input_rows - used)?;
+                continue;
+            }
             used += match self.heads.len() {
                 1 => self.select_rest(inputs, input_rows - used),
                 2 => self.select_of_two(inputs, input_rows - used),
@@ -284,15 +288,14 @@ impl Selection {
             .retain(|head| (head.row as usize) < inputs[head.source as usize].len());
     }
 
-    /// Merges the rows of this rank, which several inputs have.
+    /// Takes the rows of this rank, which several inputs have, for equal, or leaves them in `runs` to
+    /// be merged by value.
     fn select_tied(
         &mut self,
         inputs: &[Arc<Batch>],
         rank: u128,
         compares_values: bool,
     ) -> Result<usize> {
-        let mut runs = std::mem::take(&mut self.runs);
-        runs.clear();
         for head in &mut self.heads {
             if head.rank == rank {
                 let batch = &inputs[head.source as usize];
@@ -300,71 +303,73 @@ impl Selection {
                 let length = rows
                     .clone()
                     .position(|row| batch.rank(row) != rank)
-                    .unwrap_or(rows.len()) as u32;
-                runs.push((*head, head.row + length));
-                head.row += length;
-                if (head.row as usize) < batch.len() {
-                    head.rank = batch.rank(head.row as usize);
+                    .unwrap_or(rows.len());
+                let end = head.row + length as u32;
+                self.runs.push((*head, end));
+                head.row = end;
+                if (end as usize) < batch.len() {
+                    head.rank = batch.rank(end as usize);
                 }
             }
         }
         self.heads
             .retain(|head| (head.row as usize) < inputs[head.source as usize].len());
-        let used = runs
-            .iter()
-            .map(|(head, end)| (end - head.row) as usize)
-            .sum();
-        if !compares_values && runs.iter().all(|(head, end)| end - head.row == 1) {
-            self.presume_equal(inputs, &runs)?;
-        } else {
-            self.merge_by_value(inputs, &mut runs)?;
+        let is_one_each = self.runs.iter().all(|(head, end)| end - head.row == 1);
+        match compares_values || !is_one_each {
+            true => Ok(0),
+            false => Ok(self.presume_equal(inputs)),
         }
-        self.runs = runs;
-        Ok(used)
     }
 
-    fn presume_equal(&mut self, inputs: &[Arc<Batch>], runs: &[(Head, u32)]) -> Result<()> {
-        let first = runs[0].0;
-        let mut sum = 0_i64;
-        for (head, _) in runs {
-            let weight = inputs[head.source as usize].weight(head.row as usize);
-            sum = sum.checked_add(weight).ok_or(Error::WeightOverflow)?;
-            if head.source != first.source {
-                self.chunk
-                    .presumed_equal
-                    .push([(first.source, first.row), (head.source, head.row)]);
-            }
-        }
+    /// Takes the tied rows, one of each input, for equal. If their weights overflow, they are left to
+    /// be compared.
+    fn presume_equal(&mut self, inputs: &[Arc<Batch>]) -> usize {
+        let weights = self
+            .runs
+            .iter()
+            .map(|(head, _)| inputs[head.source as usize].weight(head.row as usize));
+        let Some(sum) = weights.into_iter().try_fold(0_i64, i64::checked_add) else {
+            return 0;
+        };
+        let first = self.runs[0].0;
+        let others = self.runs[1..].iter();
+        let pairs = others.map(|(head, _)| [(first.source, first.row), (head.source, head.row)]);
+        self.chunk.presumed_equal.extend(pairs);
         if sum != 0 {
             self.chunk.push(first, sum);
         }
-        Ok(())
+        let used = self.runs.len();
+        self.runs.clear();
+        used
     }
 
-    fn merge_by_value(&mut self, inputs: &[Arc<Batch>], runs: &mut Vec<(Head, u32)>) -> Result<()> {
-        while !runs.is_empty() {
-            let mut first = runs[0].0;
-            for (head, _) in &runs[1..] {
+    /// Merges tied rows by value.
+    fn merge_by_value(&mut self, inputs: &[Arc<Batch>], rows_max: usize) -> Result<usize> {
+        let mut used = 0;
+        while used < rows_max && !self.runs.is_empty() {
+            let mut first = self.runs[0].0;
+            for (head, _) in &self.runs[1..] {
                 let (a, b) = ((head.source, head.row), (first.source, first.row));
                 if self.ties.compare(inputs, a, b)?.is_lt() {
                     first = *head;
                 }
             }
             let mut sum = 0_i64;
-            for (head, _) in runs.iter_mut() {
+            for (head, _) in &mut self.runs {
                 let (a, b) = ((head.source, head.row), (first.source, first.row));
                 if a == b || self.ties.compare(inputs, a, b)?.is_eq() {
                     let weight = inputs[head.source as usize].weight(head.row as usize);
                     sum = sum.checked_add(weight).ok_or(Error::WeightOverflow)?;
                     head.row += 1;
+                    used += 1;
                 }
             }
             if sum != 0 {
                 self.chunk.push(first, sum);
             }
-            runs.retain(|(head, end)| head.row < *end);
+            self.runs.retain(|(head, end)| head.row < *end);
         }
-        Ok(())
+        Ok(used)
     }
 
     /// Are the rows that were taken for equal really equal?

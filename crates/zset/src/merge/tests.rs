@@ -67,3 +67,77 @@ proptest! {
         prop_assert_eq!(consolidated(&case.kinds, &all), sum(&case.rows));
     }
 }
+
+/// Ten thousand rows of one key with one order prefix in each input: compared by value, in slices.
+#[test]
+fn long_ties_are_merged_in_slices() {
+    use crate::testing::{Kind, schema};
+    use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+    let options = arrow::compute::SortOptions {
+        descending: true,
+        nulls_first: false,
+    };
+    let order = vec![crate::OrderColumn { column: 1, options }];
+    let schema = schema(&[Kind::Int64, Kind::Text]);
+    let layout = Arc::new(Layout::ordered(
+        schema,
+        vec![0],
+        order,
+        crate::RowHasher::new(1),
+    ));
+    let batch = |values: std::ops::Range<i64>| {
+        let texts: Vec<String> = values
+            .clone()
+            .map(|value| format!("long common prefix {value:06}"))
+            .collect();
+        let key: ArrayRef = Arc::new(Int64Array::from_iter_values(values.map(|_| 1)));
+        let rows = RecordBatch::try_new(
+            Arc::clone(&layout.schema),
+            vec![key, Arc::new(StringArray::from(texts))],
+        );
+        Arc::new(Batch::from_delta(&layout, &Delta::insertions(rows.unwrap())).unwrap())
+    };
+    let mut merger = Merger::new(
+        Arc::clone(&layout),
+        vec![batch(0..10_000), batch(5000..15_000)],
+    );
+    let mut slices = 0;
+    let merged = loop {
+        slices += 1;
+        if let Some(batch) = merger.work(&mut 1000).unwrap() {
+            break batch;
+        }
+    };
+    assert!(slices >= 20, "{slices} slices");
+    let whole = Merger::new(
+        Arc::clone(&layout),
+        vec![batch(0..15_000), batch(5000..10_000)],
+    );
+    let whole = { whole }.work(&mut usize::MAX.clone()).unwrap().unwrap();
+    assert_same(&merged, &whole);
+    assert_eq!(
+        (merged.len(), merged.weight(0), merged.weight(7000)),
+        (15_000, 1, 2)
+    );
+}
+
+/// Weights that overflow are an error only if the rows are equal.
+#[test]
+fn colliding_rows_do_not_overflow() {
+    use crate::testing::{Kind, delta, schema};
+    let layout = Arc::new(Layout::all_columns(
+        schema(&[Kind::Int64]),
+        crate::RowHasher::weakened(1, 0),
+    ));
+    let batch = |value| {
+        Arc::new(
+            Batch::from_delta(&layout, &delta(&[Kind::Int64], &[(vec![value], i64::MAX)])).unwrap(),
+        )
+    };
+    let work = |inputs| Merger::new(Arc::clone(&layout), inputs).work(&mut 100);
+    assert_eq!(work(vec![batch(1), batch(2)]).unwrap().unwrap().len(), 2);
+    assert!(matches!(
+        work(vec![batch(1), batch(1)]),
+        Err(crate::Error::WeightOverflow)
+    ));
+}
