@@ -1,1 +1,34 @@
-fn main() {}
+//! The `highwater` binary.
+
+mod arguments;
+mod check;
+mod explain;
+mod format;
+mod logging;
+mod program;
+mod progress;
+mod run;
+mod views;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    logging::start(arguments.log.as_deref());
+    let result = match &arguments.command {
+        Command::Run(options) => run::run(options),
+        Command::Check(options) => check::check(options),
+        Command::Explain(options) => explain::explain(options),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::input_thread::InputPort;
 
-/// An open HTTP input. Its methods block: call them on a thread that may wait.
+/// An open HTTP input.
 #[derive(Clone, Debug)]
 pub struct HttpInput {
     pub(crate) port: InputPort,
@@ -23,16 +23,13 @@ impl HttpInput {
         &self.table
     }
 
-    /// Waits until the pipeline and this endpoint are not paused.
-    ///
-    /// # Errors
-    /// [`Closed`] if the pipeline ends.
-    pub fn wait_until_running(&self) -> Result<(), Closed> {
-        self.port.gate.wait_until_running()
+    /// True while the pipeline or this endpoint is paused. Does not block.
+    pub fn is_paused(&self) -> bool {
+        self.port.gate.is_paused()
     }
 
     /// Hands over decoded rows; waits while the queue is full, and while the pipeline is paused
-    /// unless `force`. `records_before` counts the records of the request before these. Returns all
+    /// unless `force`: call it on a thread that may block. `records_before` counts the records of the request before these. Returns all
     /// errors of the piece: the decoder's and the table's.
     ///
     /// # Errors

@@ -29,6 +29,7 @@ mod output_thread;
 pub mod pipeline;
 mod process;
 
+pub use contents::Contents;
 pub use definition::{Definition, TableSetup, ViewSetup};
 pub use error::{Error, Result};
 pub use follower::{Follower, FollowerMessage};

@@ -4,9 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::Sender;
 
 use arrow::datatypes::SchemaRef;
-use highwater_connectors::encode::Encoder;
 use highwater_connectors::error::{EncodeError, TransportError};
-use highwater_connectors::output::OutputTransport;
+use highwater_connectors::output::{OutputConnector, Transmitted};
 use highwater_zset::Delta;
 use tokio::sync::mpsc::UnboundedReceiver;
 
@@ -16,8 +15,7 @@ use crate::input_thread::transport_message;
 
 /// What writes a connector's changes.
 pub(crate) struct OutputWriter {
-    pub(crate) encoder: Box<dyn Encoder>,
-    pub(crate) transport: Box<dyn OutputTransport>,
+    pub(crate) connector: OutputConnector,
     pub(crate) schema: SchemaRef,
 }
 
@@ -52,18 +50,13 @@ fn write_all(
             OutputMessage::Snapshot { .. } => continue,
             OutputMessage::End { .. } => return Ok(()),
         };
-        let records = deltas
-            .iter()
-            .flat_map(|delta| delta.weights().iter())
-            .map(|weight| weight.unsigned_abs())
-            .sum();
-        let bytes = match writer.write(step, &deltas) {
-            Ok(bytes) => bytes,
+        let Transmitted { records, bytes } = match writer.write(step, &deltas) {
+            Ok(transmitted) => transmitted,
             Err(TransportError::Encode(error)) => {
                 let message = format!("step {step}: {error}");
                 // The send that follows finds out whether the controller is gone.
                 let _ = events.send(Event::EncodeFailed { output, message });
-                0
+                Transmitted::default()
             }
             Err(error) => return Err(error),
         };
@@ -81,25 +74,12 @@ fn write_all(
 }
 
 impl OutputWriter {
-    /// Writes the changes of a step; returns the bytes.
-    fn write(&mut self, step: u64, deltas: &[Delta]) -> Result<u64, TransportError> {
+    /// Writes the changes of a step.
+    fn write(&mut self, step: u64, deltas: &[Delta]) -> Result<Transmitted, TransportError> {
         let delta = Delta::concat(&self.schema, deltas)
             .map_err(|error| EncodeError::Arrow(error.to_string()))?;
-        let mut bytes = 0;
-        let mut failure = None;
-        let transport = &mut self.transport;
-        let encoded = self.encoder.encode(&delta, &mut |piece| {
-            bytes += piece.len() as u64;
-            transport.write(step, piece).map_err(|error| {
-                failure = Some(error);
-                EncodeError::Arrow("the transport failed".to_owned())
-            })
-        });
-        if let Some(failure) = failure {
-            return Err(failure);
-        }
-        encoded?;
-        self.transport.step_done(step)?;
-        Ok(bytes)
+        let transmitted = self.connector.write(step, &delta)?;
+        self.connector.step_done(step)?;
+        Ok(transmitted)
     }
 }

@@ -11,6 +11,7 @@ use std::thread::JoinHandle;
 use highwater_circuit::dataflow::{Dataflow, DataflowConfig, RelationRef};
 use highwater_connectors::error::TransportError;
 use highwater_connectors::input::{InputTransport, open_input};
+use highwater_connectors::output::OutputConnector;
 use highwater_types::connector::{ConfigError, ConnectorConfig};
 use highwater_types::stats::{InputEndpointStatus, OutputEndpointStatus, PipelineStats};
 use highwater_zset::RowHasher;
@@ -481,13 +482,16 @@ fn open_outputs(definition: &Definition, controller: &mut Controller) -> Result<
 }
 
 fn open_output(
-    _config: &ConnectorConfig,
+    config: &ConnectorConfig,
     setup: &ViewSetup,
     definition: &Definition,
     view: usize,
 ) -> std::result::Result<OutputWriter, TransportError> {
-    let _ = (setup, definition, view);
-    Err(ConfigError::new("output connectors do not work yet").into())
+    let planned = definition.plan.views.get(view);
+    let planned = planned.ok_or_else(|| ConfigError::new(format!("there is no view {view}")))?;
+    let schema = planned.schema.clone();
+    let connector = OutputConnector::open(config, &setup.relation, schema.clone(), None)?;
+    Ok(OutputWriter { connector, schema })
 }
 
 fn endpoint_name(relation: &str, config: &ConnectorConfig) -> String {

@@ -43,3 +43,8 @@ impl Default for Settings {
         }
     }
 }
+
+/// A seed for [`Settings::hash_seed`], so that input cannot be crafted against the order of rows.
+pub fn draw_hash_seed() -> u64 {
+    uuid::Uuid::new_v4().as_u64_pair().0
+}

@@ -1,0 +1,240 @@
+//! `highwater run`: load, show, stay up; or load, print, exit.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use highwater_connectors::clock::SystemClock;
+use highwater_pipeline::controller::InputProgress;
+use highwater_pipeline::settings::draw_hash_seed;
+use highwater_pipeline::{Pipeline, Settings};
+use highwater_server::{ServerState, serve};
+use highwater_sql::Program;
+use tokio::net::TcpListener;
+
+use crate::arguments::{OutputFormat, RunOptions};
+use crate::program::{Compiled, read, report};
+use crate::progress::Display;
+use crate::views::materialized_views;
+use crate::{format, views};
+
+/// How often progress is looked at.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Inputs without an end count as loaded after this long.
+const ENDLESS_PATIENCE: Duration = Duration::from_secs(3);
+
+/// Runs a program.
+pub(crate) fn run(options: &RunOptions) -> Result<ExitCode> {
+    let settings = settings(options);
+    let compiled = match read(&options.file, settings.hash_seed)? {
+        Ok(compiled) => compiled,
+        Err(diagnostics) => {
+            report(&options.file, &diagnostics);
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    report(&options.file, &compiled.program.warnings);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let code = runtime.block_on(async {
+        if options.once {
+            once(options, compiled, settings).await
+        } else {
+            stay(options, compiled, settings).await
+        }
+    });
+    // A transport may be waiting for a slow server: the process does not wait for it.
+    runtime.shutdown_background();
+    code
+}
+
+fn settings(options: &RunOptions) -> Settings {
+    Settings {
+        workers: usize::from(options.workers),
+        hash_seed: draw_hash_seed(),
+        batch_records_min: options.min_batch_size,
+        buffering_delay_max: Duration::from_millis(options.max_delay),
+        step_rows_max: options.max_batch_size.max(1),
+        ..Settings::default()
+    }
+}
+
+/// Loads, prints and exits.
+async fn once(options: &RunOptions, compiled: Compiled, settings: Settings) -> Result<ExitCode> {
+    let pipeline = Pipeline::start(compiled.definition, settings, Arc::new(SystemClock::new()))?;
+    pipeline.resume().await?;
+    let loaded = tokio::select! {
+        loaded = load(&pipeline, false) => loaded,
+        () = interrupted() => bail!("interrupted"),
+    };
+    let inputs = loaded?;
+    let failed = report_inputs(&inputs);
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for view in materialized_views(&pipeline)? {
+        format::print(&view, options.format, &mut out)?;
+    }
+    out.flush()?;
+    pipeline.stop().await;
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Loads, shows, and serves until it is interrupted.
+async fn stay(options: &RunOptions, compiled: Compiled, settings: Settings) -> Result<ExitCode> {
+    // Before anything is loaded: a taken port is known at once.
+    let listener = TcpListener::bind(options.bind).await.with_context(|| {
+        format!("cannot serve on {}; choose another address with --bind", options.bind)
+    })?;
+    let address = listener.local_addr()?;
+    let pipeline = Pipeline::start(compiled.definition, settings, Arc::new(SystemClock::new()))?;
+    let program = Arc::new(compiled.program);
+    let name = options.name.clone().unwrap_or_else(|| file_stem(&options.file));
+    let state = ServerState::new(pipeline.clone(), program.clone(), &name);
+    let server = tokio::spawn(serve(listener, state, interrupted()));
+    eprintln!("serving http://{address} (pipeline `{name}`)");
+    if options.paused {
+        eprintln!("paused: curl -X POST http://{address}/start");
+    } else {
+        pipeline.resume().await?;
+        match load(&pipeline, true).await {
+            Ok(inputs) => {
+                report_inputs(&inputs);
+                show_views(&pipeline, options.show)?;
+            }
+            Err(error) => eprintln!("error: {error:#}"),
+        }
+    }
+    if !server.is_finished() {
+        eprint!("{}", hints(&program, &address.to_string()));
+    }
+    server.await.context("the server ended")?.context("the server failed")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits until the inputs are at their end (or, if `may_be_endless`, have had their time) and all
+/// that they gave is in the views.
+async fn load(pipeline: &Pipeline, may_be_endless: bool) -> Result<Vec<InputProgress>> {
+    let mut display = Display::new();
+    let started = Instant::now();
+    loop {
+        let inputs = match pipeline.progress().await {
+            Ok(inputs) => inputs,
+            Err(error) => bail!(error),
+        };
+        pipeline.is_running().await?;
+        let metrics = pipeline.stats(false).await?.global_metrics;
+        let is_settled = |input: &InputProgress| {
+            let is_endless = may_be_endless && input.progress.total.is_none();
+            input.end_of_input
+                || input.fatal_error.is_some()
+                || (is_endless && started.elapsed() > ENDLESS_PATIENCE)
+        };
+        let has_first_step = metrics.total_completed_steps > 0;
+        let all_ended = inputs.iter().all(|input| input.end_of_input || input.fatal_error.is_some());
+        let is_processed = metrics.total_completed_records == metrics.total_input_records
+            || (may_be_endless && !all_ended);
+        if has_first_step && is_processed && inputs.iter().all(is_settled) {
+            display.finish(&inputs);
+            return Ok(inputs);
+        }
+        display.show(&inputs);
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// Says what went wrong with inputs; true if one of them failed.
+fn report_inputs(inputs: &[InputProgress]) -> bool {
+    let mut has_failed = false;
+    for input in inputs {
+        if let Some(error) = &input.fatal_error {
+            has_failed = true;
+            eprintln!("error: input `{}` failed: {error}", input.name);
+        }
+        if input.parse_errors > 0 {
+            let first = input.first_parse_error.as_deref().unwrap_or("");
+            eprintln!(
+                "warning: input `{}`: {} bad rows were left out; the first: {first}",
+                input.name, input.parse_errors
+            );
+        }
+    }
+    has_failed
+}
+
+fn show_views(pipeline: &Pipeline, rows_max: usize) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    for view in materialized_views(pipeline)? {
+        let total = view.rows.num_rows();
+        let shown = views::ViewRows {
+            rows: view.rows.slice(0, total.min(rows_max)),
+            name: view.name,
+        };
+        if shown.rows.num_rows() == total {
+            format::print(&shown, OutputFormat::Text, &mut out)?;
+        } else {
+            writeln!(out, "{} (first {rows_max} of {total} rows)", shown.name)?;
+            writeln!(out, "{}\n", format::table(&shown.rows)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// What to do next, with this program's own names.
+fn hints(program: &Program, address: &str) -> String {
+    let mut text = String::new();
+    let views: Vec<_> = program.views.iter().filter(|view| view.relation.materialized).collect();
+    if let Some(view) = views.first() {
+        let name = &view.relation.name;
+        let (path, sql) = if view.relation.case_sensitive {
+            (format!("%22{name}%22"), format!("\"{name}\""))
+        } else {
+            (name.clone(), name.clone())
+        };
+        text.push_str(&format!(
+            "follow: curl -N -X POST 'http://{address}/egress/{path}?format=json'\n\
+             query:  curl -G http://{address}/query -d format=text --data-urlencode 'sql=SELECT * FROM {sql} LIMIT 10'\n"
+        ));
+    }
+    if let Some(table) = program.tables.first() {
+        text.push_str(&format!(
+            "send:   curl -d '{{\"insert\": {{…}}}}' 'http://{address}/ingress/{}?format=json'\n",
+            table.relation.name
+        ));
+    }
+    text.push_str(&format!("watch:  http://{address}/   stop: ctrl-c\n"));
+    text
+}
+
+fn file_stem(file: &Path) -> String {
+    file.file_stem().map_or_else(|| "main".to_owned(), |stem| stem.to_string_lossy().into_owned())
+}
+
+/// Resolves on ctrl-c or SIGTERM.
+async fn interrupted() {
+    use tokio::signal;
+    let terminated = async {
+        match signal::unix::signal(signal::unix::SignalKind::terminate()) {
+            Ok(mut terminate) => {
+                terminate.recv().await;
+            }
+            Err(error) => {
+                tracing::warn!(%error, "SIGTERM cannot be caught");
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    tokio::select! {
+        interrupt = signal::ctrl_c() => {
+            if let Err(error) = interrupt {
+                tracing::warn!(%error, "ctrl-c cannot be caught");
+                std::future::pending::<()>().await;
+            }
+        }
+        () = terminated => {}
+    }
+}

@@ -1,0 +1,29 @@
+//! What all routes share.
+
+use std::sync::Arc;
+
+use highwater_pipeline::Pipeline;
+use highwater_sql::Program;
+
+use crate::routes::query::Queries;
+
+/// A pipeline and the program that it runs. Cheap to clone.
+#[derive(Clone)]
+pub struct ServerState {
+    pub pipeline: Pipeline,
+    pub program: Arc<Program>,
+    /// The name under `/v0/pipelines/`.
+    pub name: Arc<str>,
+    pub(crate) queries: Arc<Queries>,
+}
+
+impl ServerState {
+    pub fn new(pipeline: Pipeline, program: Arc<Program>, name: &str) -> Self {
+        Self {
+            queries: Arc::new(Queries::new(&program, pipeline.definition().clone())),
+            pipeline,
+            program,
+            name: name.into(),
+        }
+    }
+}
