@@ -71,14 +71,18 @@ impl PartialAggregate {
         })
     }
 
-    /// Row counts and states of each group: the output without its group columns.
+    /// Row counts and states of each group: the output without its group columns, `keys`.
     fn states(
         &self,
         input: &Input,
         groups: &Grouping,
-    ) -> Result<Vec<ArrayRef>, (usize, LinearError)> {
-        let weigh = |weights| WeightedRows::new(weights, &groups.groups, groups.len());
-        let all_rows = weigh(&input.weights).map_err(|error| (usize::MAX, error))?;
+        keys: &[ArrayRef],
+    ) -> Result<Vec<ArrayRef>, OperatorError> {
+        let failed = |name| move |error| linear_error(name, &error, keys);
+        let weigh = |weights| {
+            WeightedRows::new(weights, &groups.groups, groups.len()).map_err(failed("COUNT"))
+        };
+        let all_rows = weigh(&input.weights)?;
         // NULL arguments weigh nothing; calls on one column share the weights.
         let mut masked: Vec<Option<Vec<i64>>> = vec![None; input.columns.len()];
         for argument in self.calls.iter().filter_map(|call| call.argument) {
@@ -89,25 +93,17 @@ impl PartialAggregate {
         let not_null = masked
             .iter()
             .map(|weights| weights.as_deref().map(weigh).transpose())
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| (usize::MAX, error))?;
+            .collect::<Result<Vec<_>, _>>()?;
         let mut columns = vec![all_rows.counts.clone()];
-        for (index, call) in self.calls.iter().enumerate() {
+        for call in &self.calls {
             let argument = call
                 .argument
-                .and_then(|argument| input.columns[argument].as_ref());
-            let rows = call
-                .argument
-                .and_then(|argument| not_null[argument].as_ref());
+                .and_then(|column| input.columns[column].as_ref());
+            let rows = call.argument.and_then(|column| not_null[column].as_ref());
             let states = call.state.accumulate(argument, rows.unwrap_or(&all_rows));
-            columns.extend(states.map_err(|error| (index, error))?);
+            columns.extend(states.map_err(failed(call.name))?);
         }
         Ok(columns)
-    }
-
-    fn describe(&self, (call, error): (usize, LinearError), keys: &[ArrayRef]) -> OperatorError {
-        let name = self.calls.get(call).map_or("COUNT", |call| call.name);
-        linear_error(name, &error, keys)
     }
 }
 
@@ -145,9 +141,7 @@ impl Operator for PartialAggregate {
             .collect();
         let groups = Grouping::new(context.hasher, &group_columns, input.rows)?;
         let mut columns = groups.key_columns()?;
-        let states = self
-            .states(&input, &groups)
-            .map_err(|error| self.describe(error, &columns))?;
+        let states = self.states(&input, &groups, &columns)?;
         // Groups in which all cancels need not travel.
         let mut is_zero = vec![true; groups.len()];
         states

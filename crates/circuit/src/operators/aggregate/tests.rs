@@ -2,6 +2,7 @@
 
 mod global;
 mod results;
+mod speed;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

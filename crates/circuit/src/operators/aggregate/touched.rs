@@ -49,15 +49,8 @@ impl Touched {
         for (slots, flow) in slots.linear.iter().zip(inputs) {
             let is_linear = slots.is_some();
             linear.push(is_linear.then(|| LinearDelta::of(flow)).transpose()?);
-            arranged.push(match flow {
-                Flow::Arranged(flow) if !is_linear && !flow.delta.is_empty() => {
-                    Some(ArrangedKeys {
-                        keys: flow.delta.keys()?,
-                        groups: Vec::new(),
-                    })
-                }
-                _ => None,
-            });
+            let is_changed = !is_linear && !flow.is_unchanged();
+            arranged.push(is_changed.then(|| ArrangedKeys::of(flow)).transpose()?);
         }
         for delta in linear.iter().flatten().filter(|delta| delta.len() > 0) {
             parts.push((delta.columns[..group_columns].to_vec(), delta.len()));
@@ -104,6 +97,16 @@ fn concat_columns(
                 Ok(concat(&pieces)?)
             })
             .collect(),
+    }
+}
+
+impl ArrangedKeys {
+    fn of(flow: &Flow) -> Result<Self, OperatorError> {
+        let keys = flow.arranged().delta.keys()?;
+        Ok(Self {
+            keys,
+            groups: Vec::new(),
+        })
     }
 }
 
