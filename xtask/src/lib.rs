@@ -8,6 +8,7 @@
 pub mod budgets;
 pub mod edges;
 pub mod files;
+pub mod links;
 pub mod source;
 
 use std::path::{Path, PathBuf};

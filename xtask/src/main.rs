@@ -1,19 +1,20 @@
 //! Chores of developers: `cargo xtask <command>`.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, Result, bail, ensure};
-use xtask::{budgets, edges, files, source, workspace_root};
+use xtask::{budgets, edges, files, links, source, workspace_root};
 
 const USAGE: &str = "usage: cargo xtask <command>
-  tidy    check crate edges, budgets and module docs (cargo test does it too)
-  bless   write the expected output of the examples anew from the release binary";
+  tidy [ROOT]  check crate edges, budgets and module docs (cargo test does it too)
+  bless        write the expected output of the examples anew from the release binary";
 
 fn main() -> ExitCode {
     let command = std::env::args().nth(1);
     let result = match command.as_deref() {
-        Some("tidy") => tidy(),
+        Some("tidy") => tidy(std::env::args().nth(2)),
         Some("bless") => bless(),
         _ => Err(anyhow::anyhow!(USAGE)),
     };
@@ -26,8 +27,8 @@ fn main() -> ExitCode {
     }
 }
 
-fn tidy() -> Result<()> {
-    let root = workspace_root();
+fn tidy(root: Option<String>) -> Result<()> {
+    let root = root.map_or_else(workspace_root, PathBuf::from);
     let exceptions = fs::read_to_string(root.join("xtask/budget_exceptions.txt"))?;
     let tree = source::source_files(&root)?;
     let mut findings = edges::check(&edges::load(&root)?);
@@ -36,6 +37,7 @@ fn tidy() -> Result<()> {
         &budgets::parse_exceptions(&exceptions)?,
     ));
     findings.extend(files::check(&tree));
+    findings.extend(links::check(&root)?);
     if !findings.is_empty() {
         bail!("{}", findings.join("\n"));
     }

@@ -1,7 +1,7 @@
 //! The tree keeps the rules of the house, and each check catches a planted offender.
 
 use xtask::source::{SourceFile, source_files};
-use xtask::{Finding, budgets, edges, files, workspace_root};
+use xtask::{Finding, budgets, edges, files, links, workspace_root};
 
 fn assert_clean(findings: Vec<Finding>) {
     assert!(findings.is_empty(), "\n{}\n", findings.join("\n"));
@@ -157,4 +157,19 @@ fn an_open_end_without_an_issue_is_caught() {
     assert_caught(&check(format!("{word}: later")), "y.rs:2: ");
     assert_clean(check(format!("{word}(#12): later")));
     assert_clean(check(format!("{word}S is another word")));
+}
+
+#[test]
+fn links_lead_somewhere() {
+    assert_clean(links::check(&workspace_root()).expect("the docs can be read"));
+}
+
+#[test]
+fn a_dead_link_is_caught() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "[a](A.md), [b](b.md#part), [c](https://example.org/c.md), [d](#here)";
+    assert_eq!(links::relative_links(text), ["A.md", "b.md"]);
+    std::fs::write(folder.path().join("A.md"), text).expect("a file");
+    let findings = links::check(folder.path()).expect("it can be read");
+    assert_eq!(findings, ["A.md: links to b.md, which does not exist"]);
 }
