@@ -179,6 +179,14 @@ fn decimals_are_exact_and_checked() {
         average(integers(&[1, 2]), DataType::Decimal128(9, 2)),
         Ok("1.50".to_owned())
     );
+    assert_eq!(
+        average(decimals(&[big, big], 38, 2), DataType::Decimal128(38, 2)),
+        Ok(format!("{}.99", big / 100))
+    );
+    assert_eq!(
+        average(decimals(&[157, 158], 5, 2), DataType::Decimal128(5, 1)),
+        Ok("1.5".to_owned())
+    );
     let largest = arrow::array::Decimal256Array::from(vec![i256::MAX, i256::MAX])
         .with_data_type(DataType::Decimal256(76, 0));
     assert!(
