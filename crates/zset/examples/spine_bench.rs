@@ -6,22 +6,25 @@ use std::hint::black_box;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field, Schema};
 use highwater_zset::{
-    Batch, Delta, Keys, Layout, MergeService, Merger, ReadLimit, RowHasher, Snapshot, Spine,
+    Batch, Delta, Keys, Layout, MergeService, Merger, OrderColumn, ReadLimit, RowHasher, Snapshot,
+    Spine,
 };
 
 const STEP_ROWS: i64 = 100_000;
 
 fn main() {
     let layout = layout();
-    let parts: [(&str, fn(&Arc<Layout>)); 5] = [
+    let parts: [(&str, fn(&Arc<Layout>)); 6] = [
         ("delta", measure_from_delta),
         ("merge", measure_merge),
         ("probe", measure_probe),
         ("load", measure_load),
         ("one", measure_one_row),
+        ("text", measure_text),
     ];
     let asked: Vec<String> = std::env::args().skip(1).collect();
     for (name, measure) in parts {
@@ -262,4 +265,63 @@ fn measure_one_row(layout: &Arc<Layout>) {
         1,
         mean(|| snapshot.read_groups(&keys, ReadLimit::All)),
     );
+}
+
+/// An id, a name of 14 bytes and a note that is mostly NULL; keyed by name, or ordered by it.
+fn measure_text(_: &Arc<Layout>) {
+    let fields = [
+        ("id", DataType::Int64),
+        ("name", DataType::Utf8),
+        ("note", DataType::Utf8),
+    ];
+    let fields: Vec<_> = fields
+        .into_iter()
+        .map(|(name, kind)| Field::new(name, kind, true))
+        .collect();
+    let schema = Arc::new(Schema::new(fields));
+    let hasher = RowHasher::new(42);
+    let order = OrderColumn {
+        column: 1,
+        options: SortOptions::default(),
+    };
+    let hashed = Arc::new(Layout::hashed(Arc::clone(&schema), vec![1], hasher));
+    let ordered = Arc::new(Layout::ordered(
+        Arc::clone(&schema),
+        vec![],
+        vec![order],
+        hasher,
+    ));
+    let rows = |from: i64, count: i64| {
+        let ids = from..from + count;
+        let names = ids
+            .clone()
+            .map(|id| format!("{:010} name", id * 7919 % 1_000_003));
+        let notes = ids.clone().map(|id| (id % 10 == 0).then_some("a note"));
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(Int64Array::from_iter_values(ids)),
+            Arc::new(StringArray::from_iter_values(names)),
+            Arc::new(StringArray::from_iter(notes)),
+        ];
+        Delta::insertions(
+            RecordBatch::try_new(Arc::clone(&schema), columns).expect("three columns"),
+        )
+    };
+    for (what, layout) in [("text key", &hashed), ("text order", &ordered)] {
+        let delta = rows(0, STEP_ROWS);
+        report(
+            &format!("from_delta, {what}"),
+            STEP_ROWS as usize,
+            mean(|| Batch::from_delta(layout, &delta)),
+        );
+        let parts: Vec<_> = (0..4)
+            .map(|part| {
+                Arc::new(Batch::from_delta(layout, &rows(part * 250_000, 250_000)).expect("fits"))
+            })
+            .collect();
+        report(
+            &format!("merge 4 x 250000, {what}"),
+            1_000_000,
+            mean(|| merge(layout, &parts)),
+        );
+    }
 }

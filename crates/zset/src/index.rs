@@ -54,6 +54,9 @@ impl Buckets {
 /// Index of a batch's sorted hashes.
 #[derive(Debug)]
 pub(crate) struct HashIndex {
+    /// The first hash and the last one; of an empty batch, such that no hash is between.
+    first: u64,
+    last: u64,
     buckets: Buckets,
     /// Where each bucket starts, and the end; empty for small batches.
     starts: Vec<u32>,
@@ -62,17 +65,25 @@ pub(crate) struct HashIndex {
 impl HashIndex {
     /// `hashes` are ascending.
     pub(crate) fn new(hashes: &[u64]) -> Self {
+        let (first, last) = match hashes {
+            [] => (u64::MAX, 0),
+            [first, .., last] => (*first, *last),
+            [only] => (*only, *only),
+        };
         if hashes.len() <= SEARCH_ROWS_MAX {
+            let buckets = Buckets {
+                base: first,
+                shift: 0,
+                count: 0,
+            };
             return Self {
-                buckets: Buckets {
-                    base: 0,
-                    shift: 0,
-                    count: 0,
-                },
+                first,
+                last,
+                buckets,
                 starts: Vec::new(),
             };
         }
-        let buckets = Buckets::new(hashes[0], hashes[hashes.len() - 1], hashes.len() / 2);
+        let buckets = Buckets::new(first, last, hashes.len() / 2);
         let mut starts = Vec::with_capacity(buckets.count + 1);
         for (row, hash) in hashes.iter().enumerate() {
             let bucket = buckets.of(*hash);
@@ -81,17 +92,23 @@ impl HashIndex {
             }
         }
         starts.push(hashes.len() as u32);
-        Self { buckets, starts }
+        Self {
+            first,
+            last,
+            buckets,
+            starts,
+        }
     }
 
-    /// The bucket of rows that contains all rows of this hash; empty if it is out of range.
+    /// The bucket of rows that contains all rows of this hash, of a batch of `rows` rows; empty if the
+    /// hash is out of range.
     #[inline(always)]
-    pub(crate) fn bucket(&self, hashes: &[u64], hash: u64) -> Range<u32> {
-        if hashes.is_empty() || hash < hashes[0] || hash > hashes[hashes.len() - 1] {
+    pub(crate) fn bucket(&self, rows: usize, hash: u64) -> Range<u32> {
+        if hash < self.first || hash > self.last {
             return 0..0;
         }
         if self.starts.is_empty() {
-            return 0..hashes.len() as u32;
+            return 0..rows as u32;
         }
         let bucket = self.buckets.of(hash);
         self.starts[bucket]..self.starts[bucket + 1]
@@ -122,8 +139,8 @@ impl HashIndex {
     }
 
     /// As [`Self::rows_in`] for short buckets, without a branch on what is found: how long a scan
-    /// goes cannot be guessed, and every wrong guess costs as much as the whole scan. `None` for
-    /// buckets longer than a window, and at the end of the hashes.
+    /// goes cannot be guessed, and every wrong guess costs as much as the whole scan. `None` if
+    /// the bucket is longer than a window, several rows have the hash, or the hashes end here.
     #[inline(always)]
     pub(crate) fn rows_in_window(
         hashes: &[u64],
@@ -138,16 +155,16 @@ impl HashIndex {
         if bucket.end - bucket.start > WINDOW_ROWS as u32 {
             return None;
         }
-        // Rows behind the bucket have greater hashes.
-        let below: u32 = window.iter().map(|other| u32::from(*other < hash)).sum();
-        let up_to: u32 = window.iter().map(|other| u32::from(*other <= hash)).sum();
-        Some(bucket.start + below..bucket.start + up_to)
-    }
-
-    /// The rows with this hash.
-    #[inline]
-    pub(crate) fn rows(&self, hashes: &[u64], hash: u64) -> Range<u32> {
-        Self::rows_in(hashes, self.bucket(hashes, hash), hash)
+        // Bisection in three steps; rows behind the bucket have greater hashes.
+        let mut row = 4 * usize::from(window[3] < hash);
+        row += 2 * usize::from(window[row + 1] < hash);
+        row += usize::from(window[row] < hash);
+        let is_found = window[row] == hash;
+        if is_found && (row + 1 == WINDOW_ROWS || window[row + 1] == hash) {
+            return None;
+        }
+        let row = bucket.start + row as u32;
+        Some(row..row + u32::from(is_found))
     }
 
     pub(crate) fn bytes(&self) -> usize {

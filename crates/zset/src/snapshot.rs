@@ -6,6 +6,7 @@
 
 mod groups;
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, new_empty_array};
@@ -47,6 +48,11 @@ impl Snapshot {
         }
     }
 
+    /// None of the batches is empty.
+    pub(crate) fn of_filled(layout: Arc<Layout>, batches: Arc<[Arc<Batch>]>) -> Self {
+        Self { layout, batches }
+    }
+
     /// These contents plus a batch.
     pub fn with_batch(&self, batch: Arc<Batch>) -> Self {
         if batch.is_empty() {
@@ -77,8 +83,10 @@ impl Snapshot {
         self.check_key(key_columns, hashes.len())?;
         let key_columns = canonical_columns(key_columns);
         let mut matches = Matches::default();
+        let mut candidates = Candidates::default();
         for (position, batch) in self.batches.iter().enumerate() {
-            let candidates = verified(batch, &key_columns, candidates(batch, hashes))?;
+            candidates.find(batch, hashes, usize::MAX);
+            candidates.verify(batch, &key_columns)?;
             matches
                 .batches
                 .resize(matches.len() + candidates.rows.len(), position as u32);
@@ -88,13 +96,8 @@ impl Snapshot {
                     .iter()
                     .map(|row| batch.weight(*row as usize)),
             );
-            if matches.rows.is_empty() {
-                matches.probes = candidates.probes;
-                matches.rows = candidates.rows;
-            } else {
-                matches.probes.extend_from_slice(&candidates.probes);
-                matches.rows.extend_from_slice(&candidates.rows);
-            }
+            matches.probes.extend_from_slice(&candidates.probes);
+            matches.rows.extend_from_slice(&candidates.rows);
         }
         Ok(matches)
     }
@@ -201,77 +204,89 @@ impl Snapshot {
     }
 }
 
-/// Rows of one batch that may have a probe's key.
-struct Candidates {
-    probes: Vec<u32>,
-    rows: Vec<u32>,
-}
-
-/// Rows with a probe's hash.
-fn candidates(batch: &Batch, hashes: &[u64]) -> Candidates {
-    let mut found = Candidates {
-        probes: Vec::new(),
-        rows: Vec::new(),
-    };
-    let stored = batch.key_hashes();
-    let index = batch.index();
-    // Some probes at a time: first all buckets, then all first hashes. Loads that do not wait for each
-    // other overlap, where a loop with a scan in it would pay for each miss in turn.
-    let mut buckets = Vec::with_capacity(hashes.len().min(PROBES_AT_ONCE));
-    for (chunk, probes) in hashes.chunks(PROBES_AT_ONCE).enumerate() {
-        buckets.clear();
-        buckets.extend(probes.iter().map(|hash| index.bucket(stored, *hash)));
-        let touched = buckets.iter().map(|bucket| {
-            stored
-                .get(bucket.start as usize)
-                .copied()
-                .unwrap_or_default()
-        });
-        std::hint::black_box(touched.fold(0, u64::wrapping_add));
-        let probe_numbers = (chunk * PROBES_AT_ONCE) as u32..;
-        for ((hash, bucket), probe) in probes.iter().zip(&buckets).zip(probe_numbers) {
-            let rows = HashIndex::rows_in_window(stored, bucket, *hash)
-                .unwrap_or_else(|| HashIndex::rows_in(stored, bucket.clone(), *hash));
-            // At most one row, without a branch: whether there is one cannot be guessed.
-            let length = found.rows.len();
-            found.probes.push(probe);
-            found.rows.push(rows.start);
-            let count = rows.len();
-            if count > 1 {
-                found.probes.extend((1..count).map(|_| probe));
-                found.rows.extend(rows.start + 1..rows.end);
-            }
-            found.probes.truncate(length + count);
-            found.rows.truncate(length + count);
-        }
-    }
-    found
-}
-
 /// Probes whose buckets are looked up together.
 const PROBES_AT_ONCE: usize = 256;
 
-/// The candidates whose key columns are equal.
-fn verified(
-    batch: &Batch,
-    key_columns: &[ArrayRef],
-    mut candidates: Candidates,
-) -> Result<Candidates> {
-    let stored = batch
-        .layout()
-        .key
-        .iter()
-        .map(|column| batch.rows().column(*column));
-    let pairs = Pairs {
-        left: &candidates.rows,
-        right: &candidates.probes,
-    };
-    let equal = equal_pairs(stored, key_columns.iter(), pairs)?;
-    if !equal.iter().all(|equal| *equal) {
-        keep(&mut candidates.probes, &equal);
-        keep(&mut candidates.rows, &equal);
+/// Rows of one batch that may have a probe's key. Kept from batch to batch for its memory.
+#[derive(Default)]
+struct Candidates {
+    probes: Vec<u32>,
+    rows: Vec<u32>,
+    /// Probes of which there are more rows than asked for; empty if there is none.
+    is_truncated: Vec<bool>,
+    buckets: Vec<Range<u32>>,
+}
+
+impl Candidates {
+    /// The first `rows_max` rows with each probe's hash.
+    fn find(&mut self, batch: &Batch, hashes: &[u64], rows_max: usize) {
+        self.probes.clear();
+        self.rows.clear();
+        self.is_truncated.clear();
+        let (stored, index) = (batch.key_hashes(), batch.index());
+        let mut buckets = std::mem::take(&mut self.buckets);
+        // Some probes at a time: first all buckets, then all first hashes. Loads that do not wait for
+        // each other overlap, where a loop with a scan in it would pay for each miss in turn.
+        for (chunk, probes) in hashes.chunks(PROBES_AT_ONCE).enumerate() {
+            buckets.clear();
+            buckets.extend(probes.iter().map(|hash| index.bucket(stored.len(), *hash)));
+            let touched = buckets.iter().map(|bucket| {
+                stored
+                    .get(bucket.start as usize)
+                    .copied()
+                    .unwrap_or_default()
+            });
+            std::hint::black_box(touched.fold(0, u64::wrapping_add));
+            let numbers = (chunk * PROBES_AT_ONCE) as u32..;
+            for ((hash, bucket), probe) in probes.iter().zip(&buckets).zip(numbers) {
+                let rows = HashIndex::rows_in_window(stored, bucket, *hash)
+                    .unwrap_or_else(|| HashIndex::rows_in(stored, bucket.clone(), *hash));
+                if rows.len() > 1 {
+                    self.push_many(probe, rows, hashes.len(), rows_max);
+                    continue;
+                }
+                // One row or none, without a branch: which of them cannot be guessed.
+                let length = self.rows.len() + rows.len();
+                self.probes.push(probe);
+                self.rows.push(rows.start);
+                self.probes.truncate(length);
+                self.rows.truncate(length);
+            }
+        }
+        self.buckets = buckets;
     }
-    Ok(candidates)
+
+    fn push_many(&mut self, probe: u32, rows: Range<u32>, probes: usize, rows_max: usize) {
+        let count = rows.len().min(rows_max);
+        if count < rows.len() {
+            self.is_truncated.resize(probes, false);
+            self.is_truncated[probe as usize] = true;
+        }
+        self.rows.extend(rows.start..rows.start + count as u32);
+        self.probes.resize(self.rows.len(), probe);
+    }
+
+    /// Keeps the rows whose key columns are equal.
+    fn verify(&mut self, batch: &Batch, key_columns: &[ArrayRef]) -> Result<()> {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        let stored = batch
+            .layout()
+            .key
+            .iter()
+            .map(|column| batch.rows().column(*column));
+        let pairs = Pairs {
+            left: &self.rows,
+            right: &self.probes,
+        };
+        let equal = equal_pairs(stored, key_columns.iter(), pairs)?;
+        if !equal.iter().all(|equal| *equal) {
+            keep(&mut self.probes, &equal);
+            keep(&mut self.rows, &equal);
+        }
+        Ok(())
+    }
 }
 
 fn keep<T: Copy>(values: &mut Vec<T>, is_kept: &[bool]) {

@@ -59,8 +59,16 @@ pub struct Spine {
 
 struct Member {
     batch: Arc<Batch>,
+    /// `None` if it is too large to be merged.
+    level: Option<usize>,
     /// The merge that reads it.
     merge: Option<u64>,
+}
+
+impl Member {
+    fn is_due_at(&self, level: usize) -> bool {
+        self.merge.is_none() && self.level == Some(level)
+    }
 }
 
 struct Running {
@@ -133,13 +141,22 @@ impl Spine {
 
     fn push(&mut self, batch: Arc<Batch>) {
         if !batch.is_empty() {
-            self.batches.push(Member { batch, merge: None });
+            let level = batch.is_mergeable().then(|| level(batch.len()));
+            self.batches.push(Member {
+                batch,
+                level,
+                merge: None,
+            });
         }
     }
 
     fn refresh_snapshot(&mut self) {
-        let batches = self.batches.iter().map(|member| Arc::clone(&member.batch));
-        self.snapshot = Snapshot::new(Arc::clone(&self.layout), batches.collect());
+        let batches = self
+            .batches
+            .iter()
+            .map(|member| Arc::clone(&member.batch))
+            .collect();
+        self.snapshot = Snapshot::of_filled(Arc::clone(&self.layout), batches);
     }
 
     /// Restores I2 and I3.
@@ -248,16 +265,14 @@ impl Spine {
     /// that is full.
     fn due_merge(&self) -> Option<Vec<usize>> {
         let mut counts = [0_usize; LEVELS];
-        for member in &self.batches {
-            if member.merge.is_none() && member.batch.is_mergeable() {
-                counts[level(&member.batch)] += 1;
+        for member in self.batches.iter().filter(|member| member.merge.is_none()) {
+            if let Some(level) = member.level {
+                counts[level] += 1;
             }
         }
         let full = counts.iter().position(|count| *count >= FANOUT)?;
-        let is_due = |member: &Member| {
-            member.merge.is_none() && level(&member.batch) == full && member.batch.is_mergeable()
-        };
-        let positions = (0..self.batches.len()).filter(|position| is_due(&self.batches[*position]));
+        let positions =
+            (0..self.batches.len()).filter(|position| self.batches[*position].is_due_at(full));
         Some(positions.take(INPUTS_MAX).collect())
     }
 }
@@ -265,8 +280,8 @@ impl Spine {
 /// Levels of batches of up to 2^32 rows.
 const LEVELS: usize = 16;
 
-fn level(batch: &Batch) -> usize {
-    batch.len().max(1).ilog2() as usize / 2
+fn level(rows: usize) -> usize {
+    rows.max(1).ilog2() as usize / 2
 }
 
 #[cfg(test)]

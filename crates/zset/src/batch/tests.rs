@@ -61,12 +61,18 @@ fn many_rows_are_found_in_their_buckets() {
         RecordBatch::try_new(Arc::clone(&layout.schema), vec![column.clone(), column]).unwrap();
     let batch = Batch::from_delta(&layout, &Delta::insertions(rows)).unwrap();
     assert_eq!(batch.len(), 50_000);
-    for (row, hash) in batch.key_hashes().iter().enumerate() {
-        assert_eq!(
-            batch.index().rows(batch.key_hashes(), *hash),
-            row as u32..row as u32 + 1
+    let rows = |hash| {
+        let bucket = batch.index().bucket(batch.len(), hash);
+        let rows = HashIndex::rows_in(batch.key_hashes(), bucket.clone(), hash);
+        let window = HashIndex::rows_in_window(batch.key_hashes(), &bucket, hash);
+        assert!(
+            window.is_none_or(|window| window == rows || (window.is_empty() && rows.is_empty()))
         );
-        assert!(batch.index().rows(batch.key_hashes(), hash ^ 1).is_empty());
+        rows
+    };
+    for (row, hash) in batch.key_hashes().iter().enumerate() {
+        assert_eq!(rows(*hash), row as u32..row as u32 + 1);
+        assert!(rows(hash ^ 1).is_empty());
     }
     assert!(batch.bytes() < 50_000 * 35, "{} bytes", batch.bytes());
 }

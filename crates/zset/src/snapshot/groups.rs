@@ -8,12 +8,11 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::{Candidates, Snapshot, keep};
+use super::{Candidates, Snapshot};
 use crate::batch::Batch;
 use crate::delta::record_batch;
 use crate::error::{Error, Result};
 use crate::kernels::compare::TieBreaks;
-use crate::kernels::equal::{Pairs, equal_pairs};
 use crate::kernels::gather::RowNames;
 use crate::probe::{Groups, Keys, ReadLimit};
 
@@ -130,11 +129,12 @@ impl KeyLists {
 }
 
 fn fetch(snapshot: &Snapshot, keys: &Keys, rows_max: usize) -> Result<Vec<KeyLists>> {
-    let mut lists = Vec::with_capacity(snapshot.batches().len());
+    let mut lists = Vec::new();
+    let mut candidates = Candidates::default();
     for (position, batch) in snapshot.batches().iter().enumerate() {
-        let (candidates, is_truncated) = first_candidates(batch, keys.hashes(), rows_max);
-        let candidates = verified(batch, keys, candidates)?;
-        if candidates.rows.is_empty() && is_truncated.is_empty() {
+        candidates.find(batch, keys.hashes(), rows_max);
+        candidates.verify(batch, keys.columns())?;
+        if candidates.rows.is_empty() && candidates.is_truncated.is_empty() {
             continue;
         }
         let mut offsets = vec![0_u32; keys.len() + 1];
@@ -146,52 +146,16 @@ fn fetch(snapshot: &Snapshot, keys: &Keys, rows_max: usize) -> Result<Vec<KeyLis
             total += *offset;
             *offset = total;
         }
+        let rows = std::mem::take(&mut candidates.rows);
+        let is_truncated = std::mem::take(&mut candidates.is_truncated);
         lists.push(KeyLists {
             batch: position as u32,
-            rows: candidates.rows,
+            rows,
             offsets,
             is_truncated,
         });
     }
     Ok(lists)
-}
-
-/// The first `rows_max` rows with each hash, and which keys have more.
-fn first_candidates(batch: &Batch, hashes: &[u64], rows_max: usize) -> (Candidates, Vec<bool>) {
-    let mut found = Candidates {
-        probes: Vec::new(),
-        rows: Vec::new(),
-    };
-    let mut is_truncated = Vec::new();
-    for (probe, hash) in hashes.iter().enumerate() {
-        let rows = batch.index().rows(batch.key_hashes(), *hash);
-        let count = rows.len().min(rows_max);
-        if count < rows.len() {
-            is_truncated.resize(hashes.len(), false);
-            is_truncated[probe] = true;
-        }
-        found.rows.extend(rows.start..rows.start + count as u32);
-        found.probes.resize(found.rows.len(), probe as u32);
-    }
-    (found, is_truncated)
-}
-
-fn verified(batch: &Batch, keys: &Keys, mut candidates: Candidates) -> Result<Candidates> {
-    let stored = batch
-        .layout()
-        .key
-        .iter()
-        .map(|column| batch.rows().column(*column));
-    let pairs = Pairs {
-        left: &candidates.rows,
-        right: &candidates.probes,
-    };
-    let equal = equal_pairs(stored, keys.columns().iter(), pairs)?;
-    if !equal.iter().all(|equal| *equal) {
-        keep(&mut candidates.probes, &equal);
-        keep(&mut candidates.rows, &equal);
-    }
-    Ok(candidates)
 }
 
 /// A batch's list of one key, partly read.
