@@ -189,6 +189,3 @@ fn stream_position(start: Option<Value>) -> Result<StreamPosition, TransportErro
     };
     serde_json::from_value(position).map_err(|error| TransportError::Position(error.to_string()))
 }
-
-#[cfg(test)]
-mod tests;

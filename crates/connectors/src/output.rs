@@ -129,6 +129,3 @@ impl OutputConnector {
         self.transport.position()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,5 +1,5 @@
 //! Arrow IPC in: the stream format, and the file format, whose body is the stream format behind a
-//! magic of eight bytes.
+//! magic of eight bytes and padding.
 
 use std::sync::Arc;
 
@@ -16,6 +16,16 @@ use crate::table::InputTable;
 
 const FILE_MAGIC: &[u8; 8] = b"ARROW1\0\0";
 
+/// Where the decoder is before the first message.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Beginning {
+    /// A file or a stream?
+    Unknown,
+    /// A file, behind its magic, where zeros may follow.
+    Padding,
+    Behind,
+}
+
 /// Reads a stream of record batches.
 struct ArrowDecoder {
     table: Arc<InputTable>,
@@ -23,8 +33,7 @@ struct ArrowDecoder {
     mapping: Option<Mapping>,
     /// None once the end of the stream's messages was reached.
     reader: Option<StreamDecoder>,
-    /// True once it is known whether there is a magic.
-    begun: bool,
+    beginning: Beginning,
     /// Pushed, and not yet given to the reader.
     pending: Vec<u8>,
     /// What the reader is at.
@@ -49,7 +58,7 @@ pub(super) fn make(
         config: parse_config(config)?,
         mapping: None,
         reader: Some(StreamDecoder::new()),
-        begun: false,
+        beginning: Beginning::Unknown,
         pending: Vec::new(),
         reading: Buffer::from_vec(Vec::<u8>::new()),
         batch: None,
@@ -87,7 +96,7 @@ impl Decoder for ArrowDecoder {
 
 impl ArrowDecoder {
     fn read_batch(&mut self) -> Result<Option<RecordBatch>, DecodeError> {
-        if !self.begun && !self.pass_magic() {
+        if self.beginning != Beginning::Behind && !self.pass_beginning() {
             return Ok(None);
         }
         let Some(reader) = &mut self.reader else {
@@ -119,15 +128,27 @@ impl ArrowDecoder {
         }
     }
 
-    /// False if more bytes are needed to see whether this is a file.
-    fn pass_magic(&mut self) -> bool {
-        if self.pending.len() < FILE_MAGIC.len() && !self.finished {
-            return false;
+    /// False if more bytes are needed to see whether this is a file and where its messages begin.
+    fn pass_beginning(&mut self) -> bool {
+        if self.beginning == Beginning::Unknown {
+            if self.pending.len() < FILE_MAGIC.len() && !self.finished {
+                return false;
+            }
+            self.beginning = Beginning::Behind;
+            if self.pending.starts_with(FILE_MAGIC) {
+                self.pending.drain(..FILE_MAGIC.len());
+                self.beginning = Beginning::Padding;
+            }
         }
-        if self.pending.starts_with(FILE_MAGIC) {
-            self.pending.drain(..FILE_MAGIC.len());
+        if self.beginning == Beginning::Padding {
+            // Messages begin with a marker of ones.
+            let zeros = self.pending.iter().position(|byte| *byte != 0);
+            self.pending.drain(..zeros.unwrap_or(self.pending.len()));
+            if self.pending.is_empty() && !self.finished {
+                return false;
+            }
+            self.beginning = Beginning::Behind;
         }
-        self.begun = true;
         true
     }
 

@@ -380,6 +380,3 @@ fn parse_weight(bytes: &[u8]) -> Result<i64, ValueError> {
         .parse()
         .map_err(|_| ValueError::of(text, "not a weight"))
 }
-
-#[cfg(test)]
-mod tests;

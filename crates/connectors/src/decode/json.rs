@@ -272,6 +272,3 @@ impl JsonDecoder {
 fn count_lines(bytes: &[u8]) -> u64 {
     memchr::memchr_iter(b'\n', bytes).count() as u64
 }
-
-#[cfg(test)]
-mod tests;

@@ -286,6 +286,3 @@ impl<'a> Pace<'a> {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

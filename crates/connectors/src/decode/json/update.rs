@@ -252,21 +252,19 @@ impl<'de> Visitor<'de> for RowSeed<'_, '_> {
                     sink.context.column = Some(column);
                     let (column, context) = (sink.rows.column(column), &mut sink.context);
                     map.next_value_seed(ValueSeed { column, context })?;
+                    sink.context.column = None;
                     place += 1;
                 }
                 None if sink.options.unknown_columns == UnknownColumns::Ignore => {
-                    sink.context.column = None;
                     map.next_value::<IgnoredAny>()?;
                 }
                 None => {
-                    sink.context.column = None;
                     let table = &sink.rows.table().relation().name;
                     let reason = format!("table `{table}` has no column `{}`", shorten(&key));
                     return Err(sink.fail(reason));
                 }
             }
         }
-        sink.context.column = None;
         Ok(())
     }
 
