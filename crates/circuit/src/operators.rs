@@ -141,7 +141,6 @@ impl Flow {
 /// Where and when a step runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StepContext {
-    pub epoch: u64,
     /// The first step of the circuit's life (not of a restart).
     pub is_first: bool,
     pub worker: usize,

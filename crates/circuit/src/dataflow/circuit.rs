@@ -134,7 +134,6 @@ impl WorkerCircuit {
 
     fn run_node(&mut self, node: usize, epoch: u64) -> Result<(), OperatorError> {
         let context = StepContext {
-            epoch,
             is_first: epoch == 0,
             worker: self.worker,
             workers: self.workers,

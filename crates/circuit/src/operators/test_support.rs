@@ -66,7 +66,6 @@ impl Subject {
             merges: MergeService::inline(1000),
         };
         let context = StepContext {
-            epoch: 0,
             is_first: true,
             worker: 0,
             workers: 1,
@@ -82,7 +81,6 @@ impl Subject {
     pub(super) fn step(&mut self, inputs: &[&Flow]) -> Result<Vec<Delta>, OperatorError> {
         let deltas = self.operator.step(inputs, &self.context)?.deltas();
         self.context.is_first = false;
-        self.context.epoch += 1;
         deltas.iter().for_each(|delta| add(&mut self.output, delta));
         Ok(deltas)
     }

@@ -186,16 +186,7 @@ impl Draft {
                 column,
                 bound,
             } => {
-                let input = input % count;
-                let formula = Formula::Less(column % self.widths[input], *bound);
-                let node = self
-                    .builder
-                    .filter(self.nodes[input], formula.clone().expr());
-                self.push(
-                    node,
-                    self.widths[input],
-                    Definition::Filter { input, formula },
-                );
+                self.filter(input % count, *column, *bound);
             }
             Instruction::Project {
                 input,
@@ -236,37 +227,51 @@ impl Draft {
                 on,
                 anti,
             } => {
-                let (left, right, anti) = (left % count, right % count, *anti);
-                let on = self.pairs(left, right, on);
-                let node = self
-                    .builder
-                    .semi_join(self.nodes[left], self.nodes[right], &on, anti);
-                let definition = Definition::SemiJoin {
-                    left,
-                    right,
-                    on,
-                    anti,
-                };
-                self.push(node, self.widths[left], definition);
+                self.semi_join(left % count, right % count, on, *anti);
             }
             Instruction::Set { kind, left, right } => {
-                let left = left % count;
-                let mut inputs = vec![left];
-                if *kind != SetOperation::Distinct {
-                    inputs.push(self.fit(right % count, left));
-                }
-                let nodes: Vec<NodeIndex> = inputs.iter().map(|&input| self.nodes[input]).collect();
-                let node = self.builder.set_operation(*kind, &nodes);
-                self.push(
-                    node,
-                    self.widths[left],
-                    Definition::Set {
-                        kind: *kind,
-                        inputs,
-                    },
-                );
+                self.set(*kind, left % count, right % count);
             }
         }
+    }
+
+    fn semi_join(&mut self, left: usize, right: usize, on: &[(usize, usize)], anti: bool) {
+        let on = self.pairs(left, right, on);
+        let nodes = (self.nodes[left], self.nodes[right]);
+        let node = self.builder.semi_join(nodes.0, nodes.1, &on, anti);
+        let width = self.widths[left];
+        self.push(
+            node,
+            width,
+            Definition::SemiJoin {
+                left,
+                right,
+                on,
+                anti,
+            },
+        );
+    }
+
+    fn set(&mut self, kind: SetOperation, left: usize, right: usize) {
+        let mut inputs = vec![left];
+        if kind != SetOperation::Distinct {
+            inputs.push(self.fit(right, left));
+        }
+        let nodes: Vec<NodeIndex> = inputs.iter().map(|&input| self.nodes[input]).collect();
+        let node = self.builder.set_operation(kind, &nodes);
+        self.push(node, self.widths[left], Definition::Set { kind, inputs });
+    }
+
+    fn filter(&mut self, input: usize, column: usize, bound: i64) {
+        let formula = Formula::Less(column % self.widths[input], bound);
+        let node = self
+            .builder
+            .filter(self.nodes[input], formula.clone().expr());
+        self.push(
+            node,
+            self.widths[input],
+            Definition::Filter { input, formula },
+        );
     }
 
     fn join(

@@ -75,12 +75,8 @@ fn one(definition: &Definition, tables: &[Bag], relations: &[Bag]) -> Bag {
         } => {
             for (row, weight) in &relations[*input] {
                 let copied = columns.iter().map(|&column| row[column]);
-                emit(
-                    copied
-                        .chain(computed.iter().map(|formula| formula.value(row)))
-                        .collect(),
-                    *weight,
-                );
+                let computed = computed.iter().map(|formula| formula.value(row));
+                emit(copied.chain(computed).collect(), *weight);
             }
         }
         Definition::Union(inputs) => {
@@ -98,11 +94,7 @@ fn one(definition: &Definition, tables: &[Bag], relations: &[Bag]) -> Bag {
             for (left, left_weight) in &relations[*left] {
                 for (right, right_weight) in &relations[*right] {
                     let pair: Row = left.iter().chain(right).copied().collect();
-                    let matches = on.iter().all(|&(l, r)| left[l] == right[r])
-                        && residual
-                            .as_ref()
-                            .is_none_or(|formula| formula.value(&pair) == Some(1));
-                    if matches {
+                    if on.iter().all(|&(l, r)| left[l] == right[r]) && passes(residual, &pair) {
                         let row = output.iter().map(|&column| pair[column]).collect();
                         emit(row, left_weight * right_weight);
                     }
@@ -130,18 +122,28 @@ fn one(definition: &Definition, tables: &[Bag], relations: &[Bag]) -> Bag {
             let right = inputs.get(1).map_or(&empty, |&input| &relations[input]);
             for (row, &a) in left {
                 let b = right.get(row).copied().unwrap_or(0);
-                let weight = match kind {
-                    SetOperation::Distinct => 1,
-                    SetOperation::Except => i64::from(b == 0),
-                    SetOperation::ExceptAll => (a - b).max(0),
-                    SetOperation::Intersect => i64::from(b > 0),
-                    SetOperation::IntersectAll => a.min(b),
-                };
-                emit(row.clone(), weight);
+                emit(row.clone(), set_weight(*kind, a, b));
             }
         }
     }
     output
+}
+
+fn passes(condition: &Option<Formula>, row: &Row) -> bool {
+    condition
+        .as_ref()
+        .is_none_or(|formula| formula.value(row) == Some(1))
+}
+
+/// How often a row of the left bag, there `a` times, is in the result.
+fn set_weight(kind: SetOperation, a: i64, b: i64) -> i64 {
+    match kind {
+        SetOperation::Distinct => 1,
+        SetOperation::Except => i64::from(b == 0),
+        SetOperation::ExceptAll => (a - b).max(0),
+        SetOperation::Intersect => i64::from(b > 0),
+        SetOperation::IntersectAll => a.min(b),
+    }
 }
 
 /// A table with primary key, one change at a time.

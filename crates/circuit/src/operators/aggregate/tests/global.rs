@@ -29,7 +29,6 @@ fn one_worker_emits_the_empty_group_in_the_first_step_only() {
         let mut operator = build(&context);
         for epoch in 0..2 {
             let context = StepContext {
-                epoch,
                 is_first: epoch == 0,
                 worker,
                 workers: 3,
