@@ -16,9 +16,11 @@ use highwater_zset::{
 
 const STEP_ROWS: i64 = 100_000;
 
+type Measure = fn(&Arc<Layout>);
+
 fn main() {
     let layout = layout();
-    let parts: [(&str, fn(&Arc<Layout>)); 6] = [
+    let parts: [(&str, Measure); 6] = [
         ("delta", measure_from_delta),
         ("merge", measure_merge),
         ("probe", measure_probe),

@@ -91,7 +91,7 @@ impl AsRef<Self> for Batch {
 
 impl Batch {
     pub fn empty(layout: Arc<Layout>) -> Self {
-        let rows = RecordBatch::new_empty(Arc::clone(&layout.schema));
+        let rows = layout.empty_rows().clone();
         let weights = Weights::ones();
         Self {
             layout,

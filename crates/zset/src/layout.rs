@@ -1,5 +1,8 @@
 //! How a spine orders its rows.
 
+use std::sync::{Arc, OnceLock};
+
+use arrow::array::RecordBatch;
 use arrow::compute::SortOptions;
 use arrow::datatypes::SchemaRef;
 
@@ -22,6 +25,8 @@ pub struct Layout {
     pub hasher: RowHasher,
     /// The columns outside the key.
     others: Vec<usize>,
+    /// No rows: most batches of most steps. Made once, because Arrow takes its time for it.
+    empty: OnceLock<RecordBatch>,
 }
 
 /// A column to order by.
@@ -39,6 +44,7 @@ impl PartialEq for Layout {
             order,
             hasher,
             others: _,
+            empty: _,
         } = self;
         *schema == other.schema
             && *key == other.key
@@ -75,12 +81,19 @@ impl Layout {
             order,
             hasher,
             others,
+            empty: OnceLock::new(),
         }
     }
 
     /// True if rows of one key are in the order of `order`.
     pub fn is_ordered(&self) -> bool {
         !self.order.is_empty()
+    }
+
+    /// No rows of this schema.
+    pub(crate) fn empty_rows(&self) -> &RecordBatch {
+        self.empty
+            .get_or_init(|| RecordBatch::new_empty(Arc::clone(&self.schema)))
     }
 
     /// The columns outside the key.

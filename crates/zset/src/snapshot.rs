@@ -9,7 +9,7 @@ mod groups;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, new_empty_array};
+use arrow::array::{Array, ArrayRef};
 
 use crate::batch::Batch;
 use crate::delta::Delta;
@@ -119,9 +119,7 @@ impl Snapshot {
 
     fn gather_one(&self, column: usize, names: RowNames<'_>) -> Result<ArrayRef> {
         if names.rows.is_empty() {
-            return Ok(new_empty_array(
-                self.layout.schema.field(column).data_type(),
-            ));
+            return Ok(Arc::clone(self.layout.empty_rows().column(column)));
         }
         let arrays: Vec<&dyn Array> = self
             .batches

@@ -213,7 +213,7 @@ impl Drop for MergeThread {
 }
 
 fn serve(receiver: &Receiver<Message>) {
-    let mut jobs: Vec<Box<Job>> = Vec::new();
+    let mut jobs: Vec<Job> = Vec::new();
     let mut discarded: Vec<Arc<Batch>> = Vec::new();
     loop {
         match receive(receiver, &mut jobs, &mut discarded) {
@@ -222,13 +222,12 @@ fn serve(receiver: &Receiver<Message>) {
         }
         jobs.retain(|job| job.slot.strong_count() > 0);
         discarded.retain(|batch| Arc::strong_count(batch) > 1);
-        if let Some(smallest) = (0..jobs.len()).min_by_key(|job| jobs[*job].merger.rows_left()) {
-            if let Some(result) = work(&mut jobs[smallest].merger) {
-                let job = jobs.swap_remove(smallest);
-                if let Some(slot) = job.slot.upgrade() {
-                    slot.put(result);
-                }
-            }
+        let smallest = (0..jobs.len()).min_by_key(|job| jobs[*job].merger.rows_left());
+        if let Some(smallest) = smallest
+            && let Some(result) = work(&mut jobs[smallest].merger)
+            && let Some(slot) = jobs.swap_remove(smallest).slot.upgrade()
+        {
+            slot.put(result);
         }
     }
 }
@@ -242,11 +241,11 @@ enum Connection {
 /// Takes all messages that are there; waits for one if there is nothing else to do.
 fn receive(
     receiver: &Receiver<Message>,
-    jobs: &mut Vec<Box<Job>>,
+    jobs: &mut Vec<Job>,
     discarded: &mut Vec<Arc<Batch>>,
 ) -> Connection {
     let mut accept = |message| match message {
-        Message::Merge(job) => jobs.push(job),
+        Message::Merge(job) => jobs.push(*job),
         Message::Discard(batches) => discarded.extend(batches),
     };
     loop {
@@ -266,7 +265,7 @@ fn receive(
         receiver.recv_timeout(DISCARD_INTERVAL)
     };
     match message {
-        Ok(Message::Merge(job)) => jobs.push(job),
+        Ok(Message::Merge(job)) => jobs.push(*job),
         Ok(Message::Discard(batches)) => discarded.extend(batches),
         Err(RecvTimeoutError::Timeout) => {}
         Err(RecvTimeoutError::Disconnected) => return Connection::Closed,
