@@ -11,8 +11,8 @@ use arrow::compute::take;
 use arrow::datatypes::SchemaRef;
 use highwater_zset::{Delta, Groups, Keys, Layout, ReadLimit, Snapshot, equal_rows};
 
+use super::window::partitions::{Partitions, difference, negative_multiplicity};
 use super::{BuildContext, Flow, Operator, OperatorError, StepContext, record_batch};
-use crate::operators::window::partitions::negative_multiplicity;
 use crate::plan::{Rank, TopKSpec};
 
 /// Ties may make a head longer than its limit. How much longer is not known before reading, so
@@ -30,6 +30,8 @@ struct Passed {
     rows: Vec<u32>,
     weights: Vec<i64>,
     ranks: Vec<u64>,
+    /// Where each partition starts, and the end.
+    offsets: Vec<u32>,
 }
 
 impl TopK {
@@ -41,7 +43,7 @@ impl TopK {
     }
 
     /// The passing rows of these partitions.
-    fn heads(&self, snapshot: &Snapshot, keys: &Keys) -> Result<Delta, OperatorError> {
+    fn heads(&self, snapshot: &Snapshot, keys: &Keys) -> Result<Partitions, OperatorError> {
         let last = self.spec.offset.saturating_add(self.spec.fetch);
         // One more row than can pass shows that no further row ties with the last one.
         let mut limit = match self.spec.rank {
@@ -77,6 +79,7 @@ impl TopK {
             Rank::Rank | Rank::DenseRank => ties_with_previous(layout, groups)?,
         };
         let mut passed = Passed::default();
+        passed.offsets.push(0);
         for key in 0..groups.offsets.len() - 1 {
             let range = groups.range(key);
             let weights = &groups.weights[range.clone()];
@@ -91,6 +94,7 @@ impl TopK {
             if !is_decided && total >= limit && limit < u64::MAX {
                 return Ok(None);
             }
+            passed.offsets.push(passed.rows.len() as u32);
         }
         Ok(Some(passed))
     }
@@ -142,7 +146,7 @@ impl TopK {
         false
     }
 
-    fn emit(&self, groups: &Groups, passed: Passed) -> Result<Delta, OperatorError> {
+    fn emit(&self, groups: &Groups, passed: Passed) -> Result<Partitions, OperatorError> {
         let count = passed.rows.len();
         let rows = UInt32Array::from(passed.rows);
         let columns = groups
@@ -154,10 +158,11 @@ impl TopK {
         if self.spec.with_rank {
             columns.push(Arc::new(UInt64Array::from(passed.ranks)));
         }
-        Ok(Delta::new(
-            record_batch(&self.schema, columns, count)?,
-            passed.weights.into(),
-        ))
+        let rows = record_batch(&self.schema, columns, count)?;
+        Ok(Partitions {
+            rows: Delta::new(rows, passed.weights.into()),
+            offsets: passed.offsets,
+        })
     }
 }
 
@@ -196,8 +201,9 @@ impl Operator for TopK {
         let keys = arranged.delta.keys()?;
         let before = self.heads(&arranged.before, &keys)?;
         let after = self.heads(&arranged.after, &keys)?;
-        let changes = Delta::concat(&self.schema, &[after, before.negated()])?;
-        Ok(Flow::of(changes.consolidated(context.hasher)?))
+        Ok(Flow::of(
+            difference(&before, &after)?.consolidated(context.hasher)?,
+        ))
     }
 }
 

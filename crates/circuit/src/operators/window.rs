@@ -14,7 +14,7 @@ use highwater_zset::{Delta, Keys, ReadLimit, Snapshot};
 
 use super::{BuildContext, Flow, Operator, OperatorError, StepContext, format_row, record_batch};
 use crate::expression::PartitionFunction;
-use partitions::partition;
+use partitions::{Partitions, difference, partition};
 
 pub(super) struct Window {
     function: Arc<dyn PartitionFunction>,
@@ -30,12 +30,15 @@ impl Window {
     }
 
     /// All rows of these partitions with their further columns, each with weight 1.
-    fn evaluate(&self, snapshot: &Snapshot, keys: &Keys) -> Result<Delta, OperatorError> {
+    fn evaluate(&self, snapshot: &Snapshot, keys: &Keys) -> Result<Partitions, OperatorError> {
         let groups = snapshot.read_groups(keys, ReadLimit::All)?;
         let mut pieces: Vec<RecordBatch> = Vec::with_capacity(keys.len());
         let mut added: Vec<Vec<ArrayRef>> = vec![Vec::new(); self.function.data_types().len()];
+        let mut offsets = vec![0_u32];
+        let mut end = 0;
         for key in 0..keys.len() {
             if groups.range(key).is_empty() {
+                offsets.push(end);
                 continue;
             }
             let rows = partition(&groups, key, keys, "window")?;
@@ -51,10 +54,13 @@ impl Window {
                 .iter_mut()
                 .zip(columns)
                 .for_each(|(all, column)| all.push(column));
+            end += rows.num_rows() as u32;
+            offsets.push(end);
             pieces.push(rows);
         }
         if pieces.is_empty() {
-            return Ok(Delta::empty(self.schema.clone()));
+            let rows = Delta::empty(self.schema.clone());
+            return Ok(Partitions { rows, offsets });
         }
         let rows = concat_batches(&groups.rows.schema(), &pieces)?;
         let mut columns = rows.columns().to_vec();
@@ -62,11 +68,11 @@ impl Window {
             let pieces: Vec<&dyn Array> = pieces.iter().map(AsRef::as_ref).collect();
             columns.push(concat(&pieces)?);
         }
-        Ok(Delta::insertions(record_batch(
-            &self.schema,
-            columns,
-            rows.num_rows(),
-        )?))
+        let rows = record_batch(&self.schema, columns, rows.num_rows())?;
+        Ok(Partitions {
+            rows: Delta::insertions(rows),
+            offsets,
+        })
     }
 }
 
@@ -79,8 +85,9 @@ impl Operator for Window {
         let keys = arranged.delta.keys()?;
         let before = self.evaluate(&arranged.before, &keys)?;
         let after = self.evaluate(&arranged.after, &keys)?;
-        let changes = Delta::concat(&self.schema, &[after, before.negated()])?;
-        Ok(Flow::of(changes.consolidated(context.hasher)?))
+        Ok(Flow::of(
+            difference(&before, &after)?.consolidated(context.hasher)?,
+        ))
     }
 }
 
