@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::index::HashIndex;
 use crate::kernels::canonical::canonical_columns;
 use crate::kernels::column::bytes_in_use;
+use crate::kernels::gather::unshared;
 use crate::kernels::order::order_prefixes;
 use crate::layout::Layout;
 use crate::probe::Keys;
@@ -138,7 +139,7 @@ impl Batch {
         let sorted = consolidate(layout, &columns, entries, &seconds, delta.weights())?;
         let entries = sorted.entries.iter();
         let parts = BatchParts {
-            columns: take_columns(&columns, entries.clone().map(|entry| entry.row).collect())?,
+            columns: copied(&columns, entries.clone().map(|entry| entry.row).collect())?,
             hashes: entries.clone().map(|entry| entry.hash).collect(),
             seconds: match layout.has_seconds() {
                 true => entries.map(|entry| seconds[entry.row as usize]).collect(),
@@ -326,7 +327,15 @@ fn owned(columns: Cow<'_, [ArrayRef]>) -> Result<Vec<ArrayRef>> {
     if bytes <= SHARED_BYTES_MAX {
         return Ok(columns);
     }
-    take_columns(&columns, (0..rows as u32).collect())
+    copied(&columns, (0..rows as u32).collect())
+}
+
+/// Rows that share no memory with the columns.
+fn copied(columns: &[ArrayRef], rows: Vec<u32>) -> Result<Vec<ArrayRef>> {
+    Ok(take_columns(columns, rows)?
+        .into_iter()
+        .map(unshared)
+        .collect())
 }
 
 #[cfg(test)]

@@ -33,7 +33,7 @@ const NO_COLUMNS_HASH: u64 = 0x6A09_E667_F3BC_C908;
 /// A prime with well spread bits (the first one of XXH64).
 const COMBINE_PRIME: u64 = 0x9E37_79B1_85EB_CA87;
 
-/// Hashes rows; equal hashers give equal hashes on every machine.
+/// Hashes rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowHasher {
     seed: u64,
@@ -41,6 +41,7 @@ pub struct RowHasher {
 }
 
 impl RowHasher {
+    /// Equal seeds give equal hashes, on every machine.
     pub fn new(seed: u64) -> Self {
         Self {
             seed,

@@ -5,7 +5,38 @@
 //! batches that grows by insertion and shrinks by merging; a [`Snapshot`] is a list of `Arc`s to
 //! its batches and answers all lookups. All state of the engine is spines.
 //!
-//! This crate knows nothing of timely, tokio, SQL or checkpoints.
+//! ```
+//! use std::sync::Arc;
+//!
+//! use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+//! use highwater_zset::{Batch, Delta, Keys, Layout, MergeService, ReadLimit, RowHasher, Spine};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let columns: [(&str, ArrayRef); 2] = [
+//!     ("customer", Arc::new(Int64Array::from(vec![7, 8, 7]))),
+//!     ("amount", Arc::new(Int64Array::from(vec![10, 20, 30]))),
+//! ];
+//! let orders = Delta::insertions(RecordBatch::try_from_iter(columns)?);
+//!
+//! // Contents by customer: a spine, filled by two steps.
+//! let layout = Arc::new(Layout::hashed(orders.schema(), vec![0], RowHasher::new(42)));
+//! let mut spine = Spine::new(layout.clone(), MergeService::thread("merge"));
+//! spine.insert(Arc::new(Batch::from_delta(&layout, &orders)?))?;
+//! let before = spine.snapshot();
+//! let deletion = orders.take(&[0])?.negated();
+//! spine.insert(Arc::new(Batch::from_delta(&layout, &deletion)?))?;
+//!
+//! // What customer 7 has ordered, now and before.
+//! let customer: ArrayRef = Arc::new(Int64Array::from(vec![7]));
+//! let keys = Keys::new(layout.hasher, &[customer], 1)?;
+//! assert_eq!(spine.snapshot().read_groups(&keys, ReadLimit::All)?.weights, [1]);
+//! assert_eq!(before.key_weights(keys.hashes(), keys.columns())?, [2]);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! This crate knows nothing of timely, tokio, SQL or checkpoints. Start reading at `batch.rs`, then
+//! `spine.rs`; the loops that everything else is made of are in `kernels`.
 
 mod batch;
 mod consolidate;

@@ -78,6 +78,19 @@ fn many_rows_are_found_in_their_buckets() {
 }
 
 #[test]
+fn views_do_not_keep_the_buffers_that_they_came_from() {
+    let layout = Arc::new(Layout::all_columns(
+        schema(&[Kind::TextView]),
+        RowHasher::new(9),
+    ));
+    let texts = (0..10_000).map(|row| format!("a text of more than twelve bytes {row}"));
+    let column = arrow::array::StringViewArray::from_iter_values(texts).slice(500, 2);
+    let rows = RecordBatch::try_new(Arc::clone(&layout.schema), vec![Arc::new(column)]).unwrap();
+    let batch = Batch::from_delta(&layout, &Delta::insertions(rows)).unwrap();
+    assert!(batch.rows().column(0).get_buffer_memory_size() < 20_000);
+}
+
+#[test]
 fn a_small_slice_does_not_keep_a_large_buffer() {
     let layout = Arc::new(Layout::all_columns(
         schema(&[Kind::Int64]),

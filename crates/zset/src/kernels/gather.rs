@@ -237,12 +237,16 @@ fn offsets<O: ArrowNativeType>(rows: usize) -> Vec<O> {
     offsets
 }
 
+fn buffer<T: ArrowNativeType>(values: Vec<T>) -> Buffer {
+    Buffer::from_vec(trimmed(values))
+}
+
 /// Gives back what was reserved for rows that cancelled, if it is much.
-fn buffer<T: ArrowNativeType>(mut values: Vec<T>) -> Buffer {
+pub(crate) fn trimmed<T>(mut values: Vec<T>) -> Vec<T> {
     if values.capacity() - values.len() > values.len() / 8 {
         values.shrink_to_fit();
     }
-    Buffer::from_vec(values)
+    values
 }
 
 fn fixed_array(
@@ -277,8 +281,9 @@ fn bytes_array<T: ByteArrayType>(
     )?))
 }
 
-/// View arrays share the buffers that they were gathered from; copy what is used.
-fn unshared(array: ArrayRef) -> ArrayRef {
+/// View arrays share the buffers that they were gathered from; copy what is used. (Views inside lists
+/// and structs still share.)
+pub(crate) fn unshared(array: ArrayRef) -> ArrayRef {
     match array.data_type() {
         DataType::Utf8View => Arc::new(StringViewArray::gc(array.as_string_view())),
         DataType::BinaryView => Arc::new(BinaryViewArray::gc(array.as_binary_view())),

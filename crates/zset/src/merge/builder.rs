@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef};
 use crate::batch::{Batch, BatchParts, Weights};
 use crate::error::Result;
 use crate::kernels::column::bytes_in_use;
-use crate::kernels::gather::{ColumnBuilder, RowNames};
+use crate::kernels::gather::{ColumnBuilder, RowNames, trimmed};
 use crate::layout::Layout;
 use crate::merge::select::Selection;
 
@@ -83,13 +83,10 @@ impl BatchBuilder {
     }
 
     pub(super) fn finish(self) -> Result<BatchParts> {
-        let (mut hashes, mut seconds) = (self.hashes, self.seconds);
-        hashes.shrink_to_fit();
-        seconds.shrink_to_fit();
         Ok(BatchParts {
             columns: finish_columns(self.columns)?,
-            hashes,
-            seconds,
+            hashes: trimmed(self.hashes),
+            seconds: trimmed(self.seconds),
             weights: Weights::new(self.weights),
         })
     }
