@@ -139,12 +139,7 @@ impl PlanBuilder {
     /// Fixed rows, there from the first step on.
     pub fn constant(&mut self, rows: Delta) -> NodeIndex {
         let schema = nullable(&rows.schema());
-        let text = format!(
-            "constant {} {:?} {:?}",
-            schema_text(&schema),
-            rows.rows().columns(),
-            rows.weights()
-        );
+        let text = format!("constant {} {}", schema_text(&schema), contents_text(&rows));
         self.add_as(&text, OperatorSpec::Constant { rows }, Vec::new(), schema)
     }
 
@@ -516,6 +511,13 @@ fn schema_text(schema: &SchemaRef) -> String {
     columns.join(", ")
 }
 
+/// All rows: the debug format of an array leaves out the middle of a long one.
+fn contents_text(rows: &Delta) -> String {
+    let hashes = RowHasher::new(0).hash(rows.rows().columns(), rows.len());
+    let weights: Vec<i64> = rows.weights().to_vec();
+    format!("{:?} {hashes:?} {weights:?}", rows.rows().columns())
+}
+
 fn types_text(schema: &SchemaRef) -> String {
     let types: Vec<_> = schema
         .fields()
@@ -561,7 +563,7 @@ impl OperatorSpec {
             | Self::Consolidate
             | Self::SingleRow => name.to_owned(),
             Self::Constant { rows } => {
-                format!("{name} {:?} {:?}", rows.rows().columns(), rows.weights())
+                format!("{name} {}", contents_text(rows))
             }
             Self::Map { filter, columns } => {
                 let columns: Vec<_> = columns.iter().map(|column| column.fingerprint()).collect();

@@ -6,6 +6,9 @@
 
 use std::fmt::Write;
 
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::DataType;
+use datafusion::common::ScalarValue;
 use datafusion::physical_expr::expressions::{
     BinaryExpr, CaseExpr, CastExpr, Column, InListExpr, IsNotNullExpr, IsNullExpr, LikeExpr,
     Literal, NotExpr, TryCastExpr,
@@ -27,7 +30,7 @@ fn write_term(physical: &dyn PhysicalExpr, text: &mut String) {
     if let Some(column) = physical.downcast_ref::<Column>() {
         write_text(text, format_args!("#{}", column.index()));
     } else if let Some(literal) = physical.downcast_ref::<Literal>() {
-        write_text(text, format_args!("{:?}", literal.value()));
+        write_literal(literal.value(), text);
     } else if let Some(operator) = infix_operator(physical) {
         let operands = physical.children();
         text.push('(');
@@ -45,6 +48,49 @@ fn write_term(physical: &dyn PhysicalExpr, text: &mut String) {
             write_term(operand.as_ref(), text);
         }
         text.push(')');
+    }
+}
+
+/// DataFusion's text of a value neither escapes strings nor tells `['a, b']` from `['a', 'b']`.
+fn write_literal(value: &ScalarValue, text: &mut String) {
+    let data_type = value.data_type();
+    if value.is_null() || !data_type.is_nested() {
+        return match value.try_as_str() {
+            Some(Some(string)) => write_text(text, format_args!("{data_type}({string:?})")),
+            _ => write_text(text, format_args!("{value:?}")),
+        };
+    }
+    write_text(text, format_args!("{data_type}("));
+    match value.to_array() {
+        Ok(array) => write_parts(&array, text),
+        Err(_) => write_text(text, format_args!("{value:?}")),
+    }
+    text.push(')');
+}
+
+/// The parts of a nested value, which is the only one of the array.
+fn write_parts(array: &ArrayRef, text: &mut String) {
+    let parts: Vec<ArrayRef> = match array.data_type() {
+        DataType::List(_) => vec![array.as_list::<i32>().value(0)],
+        DataType::LargeList(_) => vec![array.as_list::<i64>().value(0)],
+        DataType::FixedSizeList(..) => vec![array.as_fixed_size_list().value(0)],
+        DataType::Map(..) => array.as_map().value(0).columns().to_vec(),
+        DataType::Struct(_) => array.as_struct().columns().to_vec(),
+        _ => {
+            write_text(text, format_args!("{array:?}"));
+            return;
+        }
+    };
+    for part in parts {
+        text.push('[');
+        for row in 0..part.len() {
+            match ScalarValue::try_from_array(&part, row) {
+                Ok(value) => write_literal(&value, text),
+                Err(error) => write_text(text, format_args!("{error}")),
+            }
+            text.push(' ');
+        }
+        text.push(']');
     }
 }
 

@@ -12,7 +12,7 @@ use datafusion::logical_expr::Expr;
 use datafusion::prelude::SessionContext;
 
 use super::{Scope, scalar};
-use crate::planner::session::{session_config, session_state};
+use crate::planner::session::session_config;
 
 fn rows() -> RecordBatch {
     let decimals = Decimal128Array::from(vec![Some(10_i128.pow(38) - 1), Some(1), None])
@@ -47,7 +47,7 @@ fn rows() -> RecordBatch {
 /// A typed expression, as the analyzer leaves it.
 fn parse(text: &str) -> (Expr, DFSchema) {
     let schema = DFSchema::try_from(rows().schema().as_ref().clone()).unwrap();
-    let context = SessionContext::new_with_state(session_state(session_config()));
+    let context = SessionContext::new_with_config(session_config());
     let expr = context.parse_sql_expr(text, &schema).unwrap();
     let properties = datafusion::logical_expr::simplify::SimplifyContext::builder()
         .with_schema(Arc::new(schema.clone()))
@@ -186,6 +186,13 @@ fn fingerprints_tell_types_and_operands_apart() {
         "a IS NOT NULL",
         "- a",
         "NOT a > 1",
+        "make_array('a, b')",
+        "make_array('a', 'b')",
+        "make_array(make_array('a'), make_array('b'))",
+        "named_struct('x', 'a', 'y', 'b')",
+        "named_struct('x', 'a', 'z', 'b')",
+        "named_struct('x', 1)",
+        "named_struct('x', CAST(1 AS INT))",
     ];
     let mut fingerprints: Vec<_> = texts.iter().map(|text| fingerprint(text)).collect();
     fingerprints.sort();

@@ -63,8 +63,14 @@ impl Lowering<'_> {
             JoinType::Left => self.outer(&sides, &[Which::Left], output),
             JoinType::Right => self.outer(&sides, &[Which::Right], output),
             JoinType::Full => self.outer(&sides, &[Which::Left, Which::Right], output),
-            JoinType::LeftSemi => Ok(self.semi(&sides, Which::Left, output)),
-            JoinType::RightSemi => Ok(self.semi(&sides, Which::Right, output)),
+            JoinType::LeftSemi => {
+                let rows = sides.left.joinable;
+                Ok(self.semi(&sides, Which::Left, rows, output))
+            }
+            JoinType::RightSemi => {
+                let rows = sides.right.joinable;
+                Ok(self.semi(&sides, Which::Right, rows, output))
+            }
             JoinType::LeftAnti => Ok(self.anti(&sides, Which::Left, output)),
             JoinType::RightAnti => Ok(self.anti(&sides, Which::Right, output)),
             JoinType::LeftMark => Ok(self.mark(&sides, Which::Left, output)),
@@ -267,13 +273,20 @@ impl Lowering<'_> {
         Ok(self.builder.map(unmatched, None, columns?))
     }
 
-    fn semi(&mut self, sides: &Sides, which: Which, output: &[usize]) -> NodeIndex {
+    /// The matched ones of `rows`, which are all or the joinable ones of the side.
+    fn semi(
+        &mut self,
+        sides: &Sides,
+        which: Which,
+        rows: NodeIndex,
+        output: &[usize],
+    ) -> NodeIndex {
         let kept = sides.side(which);
         let matched = match sides.residual {
             None => {
                 let other = sides.other(which).joinable;
                 let on = sides.pairs(which);
-                self.key_semi_join(kept.joinable, other, &on, false, false)
+                self.key_semi_join(rows, other, &on, false, false)
             }
             Some(_) => self.residual_semi_join(sides, which, false),
         };
@@ -297,7 +310,7 @@ impl Lowering<'_> {
         let width = kept.positions.len();
         let columns: Vec<usize> = (0..width).collect();
         let parts = [
-            (self.semi(sides, which, &columns), true),
+            (self.semi(sides, which, kept.rows, &columns), true),
             (self.anti(sides, which, &columns), false),
         ];
         let parts = parts.map(|(rows, is_matched)| {

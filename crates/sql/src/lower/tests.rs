@@ -19,7 +19,8 @@ use highwater_zset::RowHasher;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::planner::session::{session_config, session_state};
+use crate::expression::arg_extreme::{arg_max, arg_min};
+use crate::planner::session::session_config;
 use crate::{CompileOptions, Program, compile};
 
 /// How often each row is there.
@@ -164,7 +165,9 @@ impl Bench {
     }
 
     fn context(&self) -> SessionContext {
-        let context = SessionContext::new_with_state(session_state(session_config()));
+        let context = SessionContext::new_with_config(session_config());
+        context.register_udaf(arg_min());
+        context.register_udaf(arg_max());
         for (table, rows) in self.program.tables.iter().zip(&self.tables) {
             let provider = MemTable::try_new(rows.schema.clone(), vec![vec![rows.batch()]]);
             context
@@ -261,7 +264,11 @@ fn compare_pairs(pairs: &[(&str, &str)], workers: usize, steps: usize, seed: u64
         .build()
         .unwrap();
     for step in 0..steps {
-        let done = bench.random_step();
+        // The first step only tells the views that there is nothing.
+        let done = match step {
+            0 => bench.step(Vec::new()),
+            _ => bench.random_step(),
+        };
         done.unwrap_or_else(|error| panic!("seed {seed}, step {step}: {error}"));
         let context = bench.context();
         for (index, (view, query)) in pairs.iter().enumerate() {
