@@ -134,13 +134,10 @@ fn main() {
             encoder(&output, relation, StreamStart::Beginning).expect("a known format");
         let (start, mut text) = (Instant::now(), Vec::new());
         for delta in &deltas {
-            text.extend(
-                encoder
-                    .encode(delta)
-                    .expect("rows that can be written")
-                    .pieces
-                    .flatten(),
-            );
+            let encoded = encoder.encode(delta).expect("rows that can be written");
+            encoded
+                .pieces
+                .for_each(|piece| text.extend_from_slice(&piece));
         }
         report(&[name, " written"].concat(), rows, text.len(), start);
         if name == "csv" {

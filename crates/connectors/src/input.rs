@@ -31,6 +31,10 @@ pub const WAIT_STEP: Duration = Duration::from_millis(20);
 
 /// What a transport tells the pipeline.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all events are changes, of thousands of rows each"
+)]
 pub enum InputEvent {
     Changes(InputChunk),
     /// Something failed that the transport will try again; shown in the connector's errors.

@@ -6,14 +6,17 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{
+    Array, ArrayRef, AsArray, BooleanArray, RecordBatch, RecordBatchOptions, StringArray,
+};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{CastOptions, can_cast_types, cast_with_options, filter_record_batch};
 use arrow::datatypes::{DataType, Int64Type, Schema};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use highwater_types::relation::SqlType;
 use serde::Deserialize;
 
-use super::UnknownColumns;
+use super::{UnknownColumns, value};
 use crate::changes::ParsedChanges;
 use crate::encode::WEIGHT_COLUMN;
 use crate::error::{DecodeError, RowError, RowErrors, shorten};
@@ -149,16 +152,21 @@ impl Mapping {
         bad_rows: &mut BadRows,
     ) -> Result<ArrayRef, DecodeError> {
         let wanted = self.table.schema().field(column).data_type();
-        if array.data_type() == wanted {
-            return Ok(Arc::clone(array));
-        }
-        let options = CastOptions {
-            safe: true,
-            ..CastOptions::default()
-        };
-        let converted = cast_with_options(array, wanted, &options).map_err(failed)?;
         let name = self.table.column_name(column);
-        bad_rows.add_unconvertible(array, &converted, name, wanted)?;
+        let converted = if array.data_type() == wanted {
+            Arc::clone(array)
+        } else {
+            let options = CastOptions {
+                safe: true,
+                ..CastOptions::default()
+            };
+            let converted = cast_with_options(array, wanted, &options).map_err(failed)?;
+            bad_rows.add_unconvertible(array, &converted, name, wanted)?;
+            converted
+        };
+        if self.table.column_type(column).sql_type == SqlType::Uuid {
+            return Ok(bad_rows.canonical_uuids(&converted, name));
+        }
         Ok(converted)
     }
 
@@ -253,6 +261,19 @@ impl BadRows {
         for row in (0..array.len()).filter(|&row| nulls.is_null(row) && counts(row)) {
             self.add(row, column, None, "NULL, but NOT NULL".to_owned());
         }
+    }
+
+    /// UUIDs as text are equal only if they are written alike.
+    fn canonical_uuids(&mut self, texts: &ArrayRef, column: &str) -> ArrayRef {
+        let mut canonical = |(row, text): (usize, Option<&str>)| match value::uuid(text?) {
+            Ok(uuid) => Some(uuid.to_string()),
+            Err(error) => {
+                self.add(row, column, error.value, error.reason);
+                None
+            }
+        };
+        let texts = texts.as_string::<i32>().iter().enumerate();
+        Arc::new(texts.map(&mut canonical).collect::<StringArray>())
     }
 
     /// Values that were there and are NULL now did not convert.

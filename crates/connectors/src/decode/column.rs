@@ -245,61 +245,7 @@ impl Column {
             Values::Time(vector) => primitive::<Time64NanosecondType>(vector, nulls),
             Values::Timestamp(vector) => primitive::<TimestampMicrosecondType>(vector, nulls),
             Values::Interval(vector) => primitive::<IntervalMonthDayNanoType>(vector, nulls),
-            Values::Text(bytes) => {
-                let (offsets, bytes) = bytes.take();
-                Arc::new(StringArray::try_new(offsets, bytes, nulls)?)
-            }
-            Values::Binary(bytes) => {
-                let (offsets, bytes) = bytes.take();
-                Arc::new(BinaryArray::try_new(offsets, bytes, nulls)?)
-            }
-            Values::List {
-                offsets,
-                item,
-                element,
-            } => {
-                let offsets = take_offsets(offsets);
-                Arc::new(ListArray::try_new(
-                    Arc::clone(item),
-                    offsets,
-                    element.take()?,
-                    nulls,
-                )?)
-            }
-            Values::Map {
-                offsets,
-                entries,
-                key,
-                value,
-            } => {
-                let DataType::Struct(fields) = entries.data_type() else {
-                    unreachable!()
-                };
-                let columns = vec![key.take()?, value.take()?];
-                let pairs = StructArray::try_new(fields.clone(), columns, None)?;
-                let offsets = take_offsets(offsets);
-                Arc::new(MapArray::try_new(
-                    Arc::clone(entries),
-                    offsets,
-                    pairs,
-                    nulls,
-                    false,
-                )?)
-            }
-            Values::Struct {
-                fields, columns, ..
-            } => {
-                let columns = columns
-                    .iter_mut()
-                    .map(Column::take)
-                    .collect::<Result<_, _>>()?;
-                Arc::new(StructArray::try_new_with_length(
-                    fields.clone(),
-                    columns,
-                    nulls,
-                    length,
-                )?)
-            }
+            nested => return nested.take_variable(nulls, length),
         })
     }
 }
@@ -411,6 +357,72 @@ impl Values {
             fields: fields.clone(),
             columns,
             names,
+        })
+    }
+
+    /// The array of a type whose values vary in size.
+    fn take_variable(
+        &mut self,
+        nulls: Option<NullBuffer>,
+        length: usize,
+    ) -> Result<ArrayRef, ArrowError> {
+        Ok(match self {
+            Self::Text(bytes) => {
+                let (offsets, bytes) = bytes.take();
+                Arc::new(StringArray::try_new(offsets, bytes, nulls)?)
+            }
+            Self::Binary(bytes) => {
+                let (offsets, bytes) = bytes.take();
+                Arc::new(BinaryArray::try_new(offsets, bytes, nulls)?)
+            }
+            Self::List {
+                offsets,
+                item,
+                element,
+            } => {
+                let offsets = take_offsets(offsets);
+                Arc::new(ListArray::try_new(
+                    Arc::clone(item),
+                    offsets,
+                    element.take()?,
+                    nulls,
+                )?)
+            }
+            Self::Map {
+                offsets,
+                entries,
+                key,
+                value,
+            } => {
+                let DataType::Struct(fields) = entries.data_type() else {
+                    unreachable!()
+                };
+                let columns = vec![key.take()?, value.take()?];
+                let pairs = StructArray::try_new(fields.clone(), columns, None)?;
+                let offsets = take_offsets(offsets);
+                Arc::new(MapArray::try_new(
+                    Arc::clone(entries),
+                    offsets,
+                    pairs,
+                    nulls,
+                    false,
+                )?)
+            }
+            Self::Struct {
+                fields, columns, ..
+            } => {
+                let columns = columns
+                    .iter_mut()
+                    .map(Column::take)
+                    .collect::<Result<_, _>>()?;
+                Arc::new(StructArray::try_new_with_length(
+                    fields.clone(),
+                    columns,
+                    nulls,
+                    length,
+                )?)
+            }
+            _ => unreachable!("taken by `Column::take`"),
         })
     }
 }

@@ -16,19 +16,28 @@ use crate::support::*;
 
 /// Random values, in the JSON that stands for them.
 fn value(column: &str) -> BoxedStrategy<Value> {
+    let text = prop_oneof![any::<String>(), "[a-z,\"\\\\\n\r ]{0,8}"];
+    match column {
+        "b" => any::<bool>().prop_map(Value::from).boxed(),
+        "text" => text.prop_map(Value::from).boxed(),
+        "uuid" => any::<u128>()
+            .prop_map(|id| json!(uuid::Uuid::from_u128(id).to_string()))
+            .boxed(),
+        "bytes" => any::<Vec<u8>>().prop_map(Value::from).boxed(),
+        "date" | "time" | "ts" | "iv" => time_value(column),
+        "list" | "map" | "imap" | "row" => nested_value(column),
+        _ => number_value(column),
+    }
+}
+
+fn number_value(column: &str) -> BoxedStrategy<Value> {
     let number = |text: String| serde_json::from_str::<Value>(&text).unwrap();
-    let float = any::<f64>().prop_map(move |f| match f {
+    let float = move |f: f64| match f {
         f if f.is_nan() => json!("NaN"),
         f if f.is_infinite() => json!(if f > 0.0 { "Infinity" } else { "-Infinity" }),
         f => number(format!("{f:e}")),
-    });
-    let text = prop_oneof![any::<String>(), "[a-z,\"\\\\\n\r ]{0,8}"];
-    let timestamp = (1_i64..3_000_000_000, 0_u32..1_000_000).prop_map(|(seconds, micros)| {
-        let time = chrono::DateTime::from_timestamp(seconds * 80 - 60_000_000_000, 0).unwrap();
-        json!(format!("{}.{micros:06}", time.format("%Y-%m-%d %H:%M:%S")))
-    });
+    };
     match column {
-        "b" => any::<bool>().prop_map(Value::from).boxed(),
         "i8" => any::<i8>().prop_map(Value::from).boxed(),
         "i16" => any::<i16>().prop_map(Value::from).boxed(),
         "i32" => any::<i32>().prop_map(Value::from).boxed(),
@@ -41,18 +50,26 @@ fn value(column: &str) -> BoxedStrategy<Value> {
             .prop_filter("finite", |f| f.is_finite())
             .prop_map(move |f| number(format!("{f:e}")))
             .boxed(),
-        "f64" => float.boxed(),
+        "f64" => any::<f64>().prop_map(float).boxed(),
         "dec" => (any::<i64>(), 0_u64..10_000_000_000)
             .prop_map(|(whole, fraction)| json!(format!("{whole}.{fraction:010}")))
             .boxed(),
         "dec0" => (-99_999_i32..=99_999)
             .prop_map(|n| json!(n.to_string()))
             .boxed(),
-        "text" => text.prop_map(Value::from).boxed(),
-        "uuid" => any::<u128>()
-            .prop_map(|id| json!(uuid::Uuid::from_u128(id).to_string()))
-            .boxed(),
-        "bytes" => any::<Vec<u8>>().prop_map(Value::from).boxed(),
+        other => unreachable!("{other}"),
+    }
+}
+
+fn timestamp() -> impl Strategy<Value = Value> {
+    (1_i64..3_000_000_000, 0_u32..1_000_000).prop_map(|(seconds, micros)| {
+        let time = chrono::DateTime::from_timestamp(seconds * 80 - 60_000_000_000, 0).unwrap();
+        json!(format!("{}.{micros:06}", time.format("%Y-%m-%d %H:%M:%S")))
+    })
+}
+
+fn time_value(column: &str) -> BoxedStrategy<Value> {
+    match column {
         "date" => (-700_000_i64..2_900_000)
             .prop_map(|days| {
                 let date = chrono::NaiveDate::default() + chrono::TimeDelta::days(days);
@@ -69,8 +86,8 @@ fn value(column: &str) -> BoxedStrategy<Value> {
                 ))
             })
             .boxed(),
-        "ts" => timestamp.boxed(),
-        "iv" => (-100_i32..100, -400_i32..400, -100_000_i64..100_000)
+        "ts" => timestamp().boxed(),
+        _ => (-100_i32..100, -400_i32..400, -100_000_i64..100_000)
             .prop_map(|(months, days, ms)| {
                 json!(format!(
                     "{months} mons {days} days {} secs",
@@ -78,25 +95,25 @@ fn value(column: &str) -> BoxedStrategy<Value> {
                 ))
             })
             .boxed(),
-        "list" => prop::collection::vec(
-            prop::option::of(prop::collection::vec(prop::option::of(any::<i32>()), 0..3)),
-            0..3,
-        )
-        .prop_map(|list| json!(list))
-        .boxed(),
-        "map" => prop::collection::btree_map(any::<String>(), prop::option::of(-9_i32..9), 0..3)
+    }
+}
+
+fn nested_value(column: &str) -> BoxedStrategy<Value> {
+    use prop::collection::{btree_map, vec};
+    use prop::option::of;
+    match column {
+        "list" => vec(of(vec(of(any::<i32>()), 0..3)), 0..3)
+            .prop_map(|list| json!(list))
+            .boxed(),
+        "map" => btree_map(any::<String>(), of(-9_i32..9), 0..3)
             .prop_map(|map| json!(map))
             .boxed(),
-        "imap" => {
-            let texts = prop::collection::vec(any::<String>(), 0..2);
-            prop::collection::btree_map(any::<i64>(), texts, 0..3)
-                .prop_map(|map| json!(map))
-                .boxed()
-        }
-        "row" => (prop::option::of(any::<i32>()), prop::option::of(timestamp))
+        "imap" => btree_map(any::<i64>(), vec(any::<String>(), 0..2), 0..3)
+            .prop_map(|map| json!(map))
+            .boxed(),
+        _ => (of(any::<i32>()), of(timestamp()))
             .prop_map(|(x, ts)| json!({ "x": x, "Y": ts.map(|ts| vec![ts]) }))
             .boxed(),
-        other => unreachable!("{other}"),
     }
 }
 
@@ -397,7 +414,7 @@ fn pieces_have_at_most_the_records_that_were_asked_for() {
 
 #[test]
 fn binary_formats_convert_and_check_row_by_row() {
-    use arrow::array::{Float64Array, Int64Array, LargeStringArray, StringArray};
+    use arrow::array::{Int64Array, LargeStringArray, StringArray};
     use arrow::datatypes::{DataType, Field, Schema};
     let given = Schema::new(vec![
         Field::new("ID", DataType::Int64, true),
@@ -410,17 +427,12 @@ fn binary_formats_convert_and_check_row_by_row() {
     let columns: Vec<arrow::array::ArrayRef> =
         vec![Arc::new(ids), Arc::new(names), Arc::new(decimals)];
     let batch = RecordBatch::try_new(Arc::new(given), columns).unwrap();
-    for (name, bytes) in [
-        ("parquet", parquet_bytes(&batch)),
-        ("arrow_ipc", {
-            let mut bytes = Vec::new();
-            let mut writer =
-                arrow::ipc::writer::StreamWriter::try_new(&mut bytes, &batch.schema()).unwrap();
-            writer.write(&batch).unwrap();
-            writer.finish().unwrap();
-            bytes
-        }),
-    ] {
+    let mut stream = Vec::new();
+    let mut writer =
+        arrow::ipc::writer::StreamWriter::try_new(&mut stream, &batch.schema()).unwrap();
+    writer.write(&batch).unwrap();
+    writer.finish().unwrap();
+    for (name, bytes) in [("parquet", parquet_bytes(&batch)), ("arrow_ipc", stream)] {
         let outcome = decode(&format(name, json!({})), &sample_table(), &bytes);
         assert_eq!(
             show(&outcome.changes),
@@ -441,6 +453,12 @@ fn binary_formats_convert_and_check_row_by_row() {
             ]
         );
     }
+}
+
+#[test]
+fn binary_formats_refuse_what_would_lose_something() {
+    use arrow::array::{Float64Array, StringArray};
+    use arrow::datatypes::{DataType, Field, Schema};
     let failure = |field: Field, column: arrow::array::ArrayRef| {
         let schema = Arc::new(Schema::new(vec![field]));
         let batch = RecordBatch::try_new(schema, vec![column]).unwrap();
@@ -468,6 +486,28 @@ fn binary_formats_convert_and_check_row_by_row() {
     let names = Arc::new(StringArray::from(vec!["a"]));
     let message = failure(Field::new("name", DataType::Utf8, true), names);
     assert_eq!(message, "column `id` is missing, but NOT NULL");
+}
+
+#[test]
+fn uuids_of_binary_formats_are_canonical() {
+    use arrow::array::StringArray;
+    let texts = ["67E5504410B1426F9247BB680E5FE0C8", "x"];
+    let column: arrow::array::ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
+    let batch = RecordBatch::try_from_iter([("u", column)]).unwrap();
+    let table = table(&[("u", sql(Uuid))], &[]);
+    let outcome = decode(
+        &format("parquet", json!({})),
+        &table,
+        &parquet_bytes(&batch),
+    );
+    assert_eq!(
+        show(&outcome.changes),
+        [r#"+1 {"u":"67e55044-10b1-426f-9247-bb680e5fe0c8"}"#]
+    );
+    assert_eq!(
+        outcome.errors.first[0].to_string(),
+        "record 2, column `u`: not a UUID: `x`"
+    );
 }
 
 #[test]

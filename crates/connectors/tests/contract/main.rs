@@ -3,6 +3,7 @@
 mod csv;
 mod datagen;
 mod egress;
+mod flights;
 mod formats;
 mod inputs;
 mod json;

@@ -332,6 +332,16 @@ impl Values {
                     .iter()
                     .map(|i| random_bytes(lengths.pick(*i, rng), rng)),
             )),
+            nested => nested.generate_nested(indices, rng)?,
+        })
+    }
+
+    fn generate_nested(
+        &self,
+        indices: &[u64],
+        rng: &mut ChaCha8Rng,
+    ) -> Result<ArrayRef, EncodeError> {
+        Ok(match self {
             Self::List {
                 lengths,
                 item,
@@ -371,6 +381,7 @@ impl Values {
                     length,
                 )?)
             }
+            _ => unreachable!("made by `generate`"),
         })
     }
 }
