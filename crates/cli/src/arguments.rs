@@ -7,14 +7,18 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Keeps SQL views up to date as their tables change.
 #[derive(Debug, Parser)]
-#[command(name = "highwater", version, after_help = "\
+#[command(
+    name = "highwater",
+    version,
+    after_help = "\
 Examples:
   highwater run program.sql               load, keep the views up to date, serve http://127.0.0.1:8080
   highwater run program.sql --once        load, print the views, exit
   highwater check program.sql             report every mistake of a program
   highwater explain program.sql -f svg -o circuit.svg
 
-`highwater help run` shows how to send rows, follow a view, and query.")]
+`highwater help run` shows how to send rows, follow a view, and query."
+)]
 pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,

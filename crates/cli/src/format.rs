@@ -46,7 +46,9 @@ fn csv(rows: &RecordBatch, out: &mut dyn Write) -> Result<()> {
         .map(|column| ArrayFormatter::try_new(column, &options))
         .collect::<Result<_, _>>()?;
     for row in 0..rows.num_rows() {
-        let values = columns.iter().map(|column| column.value(row).try_to_string());
+        let values = columns
+            .iter()
+            .map(|column| column.value(row).try_to_string());
         writer.write_record(values.collect::<Result<Vec<_>, _>>()?)?;
     }
     writer.flush()?;

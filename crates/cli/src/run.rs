@@ -81,19 +81,29 @@ async fn once(options: &RunOptions, compiled: Compiled, settings: Settings) -> R
     }
     out.flush()?;
     pipeline.stop().await;
-    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(if failed {
+        ExitCode::FAILURE
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 /// Loads, shows, and serves until it is interrupted.
 async fn stay(options: &RunOptions, compiled: Compiled, settings: Settings) -> Result<ExitCode> {
     // Before anything is loaded: a taken port is known at once.
     let listener = TcpListener::bind(options.bind).await.with_context(|| {
-        format!("cannot serve on {}; choose another address with --bind", options.bind)
+        format!(
+            "cannot serve on {}; choose another address with --bind",
+            options.bind
+        )
     })?;
     let address = listener.local_addr()?;
     let pipeline = Pipeline::start(compiled.definition, settings, Arc::new(SystemClock::new()))?;
     let program = Arc::new(compiled.program);
-    let name = options.name.clone().unwrap_or_else(|| file_stem(&options.file));
+    let name = options
+        .name
+        .clone()
+        .unwrap_or_else(|| file_stem(&options.file));
     let state = ServerState::new(pipeline.clone(), program.clone(), &name);
     let server = tokio::spawn(serve(listener, state, interrupted()));
     eprintln!("serving http://{address} (pipeline `{name}`)");
@@ -112,7 +122,10 @@ async fn stay(options: &RunOptions, compiled: Compiled, settings: Settings) -> R
     if !server.is_finished() {
         eprint!("{}", hints(&program, &address.to_string()));
     }
-    server.await.context("the server ended")?.context("the server failed")?;
+    server
+        .await
+        .context("the server ended")?
+        .context("the server failed")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -135,7 +148,9 @@ async fn load(pipeline: &Pipeline, may_be_endless: bool) -> Result<Vec<InputProg
                 || (is_endless && started.elapsed() > ENDLESS_PATIENCE)
         };
         let has_first_step = metrics.total_completed_steps > 0;
-        let all_ended = inputs.iter().all(|input| input.end_of_input || input.fatal_error.is_some());
+        let all_ended = inputs
+            .iter()
+            .all(|input| input.end_of_input || input.fatal_error.is_some());
         let is_processed = metrics.total_completed_records == metrics.total_input_records
             || (may_be_endless && !all_ended);
         if has_first_step && is_processed && inputs.iter().all(is_settled) {
@@ -187,7 +202,11 @@ fn show_views(pipeline: &Pipeline, rows_max: usize) -> Result<()> {
 /// What to do next, with this program's own names.
 fn hints(program: &Program, address: &str) -> String {
     let mut text = String::new();
-    let views: Vec<_> = program.views.iter().filter(|view| view.relation.materialized).collect();
+    let views: Vec<_> = program
+        .views
+        .iter()
+        .filter(|view| view.relation.materialized)
+        .collect();
     if let Some(view) = views.first() {
         let name = &view.relation.name;
         let (path, sql) = if view.relation.case_sensitive {
@@ -211,7 +230,10 @@ fn hints(program: &Program, address: &str) -> String {
 }
 
 fn file_stem(file: &Path) -> String {
-    file.file_stem().map_or_else(|| "main".to_owned(), |stem| stem.to_string_lossy().into_owned())
+    file.file_stem().map_or_else(
+        || "main".to_owned(),
+        |stem| stem.to_string_lossy().into_owned(),
+    )
 }
 
 /// Resolves on ctrl-c or SIGTERM.

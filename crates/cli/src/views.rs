@@ -45,7 +45,9 @@ pub(crate) fn materialized_views(pipeline: &Pipeline) -> Result<Vec<ViewRows>> {
 
 fn sorted(rows: &RecordBatch) -> Result<RecordBatch> {
     let fields = rows.schema().fields().clone();
-    let fields = fields.iter().map(|field| SortField::new(field.data_type().clone()));
+    let fields = fields
+        .iter()
+        .map(|field| SortField::new(field.data_type().clone()));
     let converter = RowConverter::new(fields.collect())?;
     let keys = converter.convert_columns(rows.columns())?;
     let mut order: Vec<u32> = (0..u32::try_from(rows.num_rows())?).collect();

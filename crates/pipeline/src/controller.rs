@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use highwater_circuit::dataflow::StepOutput;
 use uuid::Uuid;
 
 use crate::contents::Contents;
@@ -62,7 +63,7 @@ enum State {
 }
 
 impl Controller {
-    /// A pipeline that has not done anything yet. [`Self::begin`] gives its first actions.
+    /// A pipeline that has not done anything yet. [`Self::begin`] makes it start, paused.
     pub fn new(
         definition: Arc<Definition>,
         settings: Settings,
@@ -85,10 +86,13 @@ impl Controller {
         }
     }
 
-    /// The first step, without input: constants and global aggregates have rows from the start.
-    pub fn begin(&mut self) -> Vec<Action> {
+    /// Takes up the first step, which had no input: constants and global aggregates have rows from
+    /// the start. Then the inputs start.
+    pub fn begin(&mut self, first: StepOutput, busy: Duration) -> Vec<Action> {
         let mut actions = Vec::new();
-        self.submit_step(0, &mut actions);
+        self.note_first_step();
+        self.step_done(first, busy, &mut actions);
+        self.complete_steps();
         self.start_inputs(&mut actions);
         actions
     }

@@ -52,10 +52,11 @@ struct Shared {
 }
 
 impl Pipeline {
-    /// Starts the dataflow, paused: its first step (without input) runs, its inputs do not.
+    /// Starts the pipeline, paused. Its first step, without input, is done when this returns.
     ///
     /// # Errors
-    /// If the plan or a connector's configuration cannot be used, or a thread cannot be started.
+    /// If the plan or a connector's configuration cannot be used, the first step fails, or a thread
+    /// cannot be started.
     pub fn start(
         definition: Definition,
         settings: Settings,
@@ -73,35 +74,34 @@ impl Pipeline {
         );
         let inputs = open_inputs(&definition, &settings, &mut controller, &events)?;
         let outputs = open_outputs(&definition, &mut controller)?;
-        let dataflow = Dataflow::start(
-            Arc::new(definition.plan_with_table_views()),
-            DataflowConfig {
-                workers: settings.workers,
-                hasher: RowHasher::new(settings.hash_seed),
-            },
-        )?;
-        let mut threads = Vec::new();
-        for (id, name, writer, messages) in outputs {
-            let events = events.clone();
-            threads.push(spawn(&format!("output-{name}"), move || {
-                output_thread::run(writer, id, messages, &events);
-            })?);
-        }
-        let (commands, command_receiver) = channel();
-        let (engine_events, engine_clock) = (events.clone(), clock.clone());
-        threads.push(spawn("engine", move || {
-            engine::run(dataflow, &command_receiver, &engine_events, &engine_clock);
-        })?);
+        let (dataflow, first_actions) =
+            first_step(&definition, &settings, &mut controller, &*clock)?;
         let published = Arc::new(Published::default());
         let (sent_sender, sent) = watch::channel(0);
-        let performer = Performer {
+        let (commands, command_receiver) = channel();
+        let mut performer = Performer {
             commands,
             published: published.clone(),
             sent: sent_sender,
             inputs,
             clock: clock.clone(),
-            threads,
+            threads: Vec::new(),
         };
+        for (id, name, writer, messages) in outputs {
+            let events = events.clone();
+            performer
+                .threads
+                .push(spawn(&format!("output-{name}"), move || {
+                    output_thread::run(writer, id, messages, &events);
+                })?);
+        }
+        let (engine_events, engine_clock) = (events.clone(), clock.clone());
+        performer.threads.push(spawn("engine", move || {
+            engine::run(dataflow, &command_receiver, &engine_events, &engine_clock);
+        })?);
+        for action in first_actions {
+            performer.perform(action);
+        }
         let thread = spawn("controller", move || {
             run(controller, performer, &event_receiver, clock.as_ref());
         })?;
@@ -162,15 +162,6 @@ impl Pipeline {
     pub async fn is_running(&self) -> Result<bool> {
         self.inspect(|controller, _| controller.is_running())
             .await?
-    }
-
-    /// True once the first step is done.
-    ///
-    /// # Errors
-    /// If the pipeline was stopped.
-    pub async fn is_initialized(&self) -> Result<bool> {
-        self.inspect(|controller, _| controller.is_initialized())
-            .await
     }
 
     /// Statistics; `with_errors` adds the last messages of each endpoint.
@@ -395,6 +386,24 @@ impl Pipeline {
     }
 }
 
+/// Starts the dataflow and makes the first step, without input.
+fn first_step(
+    definition: &Definition,
+    settings: &Settings,
+    controller: &mut Controller,
+    clock: &dyn TimeSource,
+) -> Result<(Dataflow, Vec<Action>)> {
+    let config = DataflowConfig {
+        workers: settings.workers,
+        hasher: RowHasher::new(settings.hash_seed),
+    };
+    let mut dataflow = Dataflow::start(Arc::new(definition.plan_with_table_views()), config)?;
+    let before = clock.now();
+    let first = dataflow.step(Vec::new())?;
+    let actions = controller.begin(first, clock.now().saturating_sub(before));
+    Ok((dataflow, actions))
+}
+
 /// A `start_after` that nothing is labelled with would wait for ever.
 fn check_labels(definition: &Definition) -> Result<()> {
     let connectors = || definition.tables.iter().flat_map(|table| &table.connectors);
@@ -516,11 +525,7 @@ fn run(
     events: &Receiver<Event>,
     clock: &dyn TimeSource,
 ) {
-    let mut actions = controller.begin();
     loop {
-        if actions.into_iter().any(|action| performer.perform(action)) {
-            break;
-        }
         let event = match controller.wake_at() {
             None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
             Some(due) => events.recv_timeout(due.saturating_sub(clock.now())),
@@ -530,7 +535,10 @@ fn run(
             Err(RecvTimeoutError::Timeout) => Event::Wake,
             Err(RecvTimeoutError::Disconnected) => break,
         };
-        actions = controller.apply(clock.moment(), event);
+        let actions = controller.apply(clock.moment(), event);
+        if actions.into_iter().any(|action| performer.perform(action)) {
+            break;
+        }
     }
     drop(performer.commands);
     for thread in performer.threads {

@@ -6,9 +6,7 @@ use std::sync::Arc;
 use highwater_connectors::table::InputTable;
 use highwater_pipeline::{Definition, TableSetup, ViewSetup};
 use highwater_sql::{Program, ViewKind};
-use highwater_types::connector::{
-    ConfigError, ConnectorConfig, Direction, parse_connectors,
-};
+use highwater_types::connector::{ConfigError, ConnectorConfig, Direction, parse_connectors};
 use highwater_types::program::Diagnostic;
 use highwater_types::relation::{PropertyValue, SourcePosition};
 use serde_json::Value;
@@ -126,7 +124,9 @@ fn diagnostic(program: &Program, position: SourcePosition, error: &ConfigError) 
 /// The first line of the place, numbered, with carets below.
 fn snippet(text: &str, position: SourcePosition) -> String {
     let number = position.start_line_number;
-    let line = number.checked_sub(1).and_then(|index| text.lines().nth(index));
+    let line = number
+        .checked_sub(1)
+        .and_then(|index| text.lines().nth(index));
     let Some(line) = line else {
         return String::new();
     };

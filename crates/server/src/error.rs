@@ -50,11 +50,7 @@ impl ApiError {
             num_errors: errors.total,
             errors: reports.collect(),
         };
-        let error = Self::new(
-            StatusCode::BAD_REQUEST,
-            "ParseErrors",
-            errors.to_string(),
-        );
+        let error = Self::new(StatusCode::BAD_REQUEST, "ParseErrors", errors.to_string());
         error.with_details(json!(details))
     }
 

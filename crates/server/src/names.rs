@@ -9,7 +9,9 @@ pub(crate) struct Identifier {
 
 impl Identifier {
     pub(crate) fn parse(text: &str) -> Self {
-        let inner = text.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+        let inner = text
+            .strip_prefix('"')
+            .and_then(|rest| rest.strip_suffix('"'));
         Self {
             name: match inner {
                 Some(quoted) => quoted.replace("\"\"", "\""),
@@ -50,7 +52,10 @@ pub(crate) fn unknown<'a>(
             "there is no {kind} `{text}`; did you mean `{}`?",
             quoted(close)
         ),
-        None => format!("there is no {kind} `{text}`; there are {}", list(&relations)),
+        None => format!(
+            "there is no {kind} `{text}`; there are {}",
+            list(&relations)
+        ),
     }
 }
 
@@ -123,7 +128,10 @@ mod tests {
         let check = |text: &str, expected: &str| {
             assert_eq!(unknown("table", text, relations.iter()), expected);
         };
-        check("flight", "there is no table `flight`; did you mean `flights`?");
+        check(
+            "flight",
+            "there is no table `flight`; did you mean `flights`?",
+        );
         check(
             "airports",
             "there is no table `airports`; did you mean `\"Airports\"`? Names that were quoted in the program need their quotes (%22) here",

@@ -208,11 +208,6 @@ impl Controller {
         Ok(self.state == State::Running)
     }
 
-    /// True once the first step is done: constants have their rows, queries have something to see.
-    pub fn is_initialized(&self) -> bool {
-        self.steps.processed > 0
-    }
-
     /// True if this endpoint still exists.
     pub fn has_output(&self, id: EndpointId) -> bool {
         self.outputs.contains_key(&id)

@@ -146,6 +146,16 @@ impl Controller {
         step
     }
 
+    /// The first step has been made before there was a controller.
+    pub(super) fn note_first_step(&mut self) {
+        self.steps.initiated = 1;
+        self.steps.in_flight.push_back(StepRecords {
+            step: 1,
+            records: 0,
+            bytes: 0,
+        });
+    }
+
     /// The oldest step in flight is done: publishes its contents and hands out its changes.
     pub(super) fn step_done(
         &mut self,
@@ -182,7 +192,7 @@ impl Controller {
     }
 
     /// Counts the steps that all outputs have delivered.
-    fn complete_steps(&mut self) {
+    pub(super) fn complete_steps(&mut self) {
         let delivered = self.delivered_step();
         while let Some(&step) = self.steps.undelivered.front() {
             if step.step > delivered {

@@ -133,9 +133,13 @@ impl Bench {
 
     /// The first step is answered, the pipeline runs.
     fn begin(&mut self) {
-        let actions = self.controller.begin();
+        let first = StepOutput {
+            epoch: 0,
+            changes: Vec::new(),
+            contents: Vec::new(),
+        };
+        let actions = self.controller.begin(first, Duration::from_millis(2));
         self.perform(actions);
-        self.answer();
         self.request(|reply| Request::SetRunning(true, reply))
             .unwrap();
     }

@@ -12,7 +12,7 @@ use crate::state::ServerState;
 #[utoipa::path(get, path = "/healthz", tag = "Server", responses((status = 200, body = Health)))]
 pub(crate) async fn healthz(State(state): State<ServerState>) -> ApiResult<Json<Health>> {
     // A pipeline that was stopped cannot answer; one that failed can, and stays to say why.
-    state.pipeline.is_initialized().await?;
+    state.pipeline.errors_total().await?;
     Ok(Json(Health {
         status: "healthy".to_owned(),
     }))

@@ -23,7 +23,10 @@ pub(crate) fn routes() -> Router<ServerState> {
     Router::new()
         .route("/tables/{table}/connectors/{connector}/{action}", of_table)
         .route("/input_endpoints/{endpoint}/{action}", of_endpoint)
-        .route("/views/{view}/connectors/{connector}/stats", get(view_stats))
+        .route(
+            "/views/{view}/connectors/{connector}/stats",
+            get(view_stats),
+        )
         .route("/output_endpoints/{endpoint}/stats", get(output_stats))
 }
 
@@ -64,7 +67,14 @@ pub(crate) async fn table_action(
     Path(path): Path<TableConnector>,
 ) -> ApiResult<Response> {
     let identifier = Identifier::parse(&path.table);
-    let tables = || state.pipeline.definition().tables.iter().map(|table| table.input.relation());
+    let tables = || {
+        state
+            .pipeline
+            .definition()
+            .tables
+            .iter()
+            .map(|table| table.input.relation())
+    };
     let table = tables()
         .find(|table| identifier.matches(table))
         .ok_or_else(|| ApiError::unknown_table(unknown("table", &path.table, tables())))?;
@@ -126,7 +136,14 @@ pub(crate) async fn view_stats(
     Path(path): Path<ViewConnector>,
 ) -> ApiResult<Json<OutputEndpointStatus>> {
     let identifier = Identifier::parse(&path.view);
-    let views = || state.pipeline.definition().views.iter().map(|view| &view.relation);
+    let views = || {
+        state
+            .pipeline
+            .definition()
+            .views
+            .iter()
+            .map(|view| &view.relation)
+    };
     let view = views()
         .find(|view| identifier.matches(view))
         .ok_or_else(|| ApiError::unknown_relation(unknown("view", &path.view, views())))?;

@@ -24,7 +24,10 @@ pub(crate) async fn page(State(state): State<ServerState>) -> Response {
     let relations: Vec<Value> = definition
         .relations()
         .map(|(reference, relation)| {
-            let is_table = matches!(reference, highwater_circuit::dataflow::RelationRef::Table(_));
+            let is_table = matches!(
+                reference,
+                highwater_circuit::dataflow::RelationRef::Table(_)
+            );
             let kind = if is_table { "table" } else { "view" };
             describe(relation, kind, definition.is_materialized(reference))
         })

@@ -102,7 +102,8 @@ pub(crate) async fn egress(
         runtime: Handle::current(),
     };
     tokio::task::spawn_blocking(move || sending.run());
-    let body = Body::from_stream(ReceiverStream::new(received).map(Ok::<_, std::convert::Infallible>));
+    let body =
+        Body::from_stream(ReceiverStream::new(received).map(Ok::<_, std::convert::Infallible>));
     Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response())
 }
 
@@ -122,7 +123,11 @@ fn find_relation(
             )));
         }
         let relations = definition.relations().map(|(_, relation)| relation);
-        return Err(ApiError::unknown_relation(unknown("table or view", name, relations)));
+        return Err(ApiError::unknown_relation(unknown(
+            "table or view",
+            name,
+            relations,
+        )));
     };
     let plan = &definition.plan;
     let schema = match reference {
@@ -159,7 +164,9 @@ fn wanted_by_body(params: &EgressParams, body: &[u8]) -> ApiResult<Wanted> {
         ));
     }
     let config: ConnectorConfig = serde_json::from_slice(body).map_err(|error| {
-        ApiError::invalid(format!("the body is not a connector configuration: {error}"))
+        ApiError::invalid(format!(
+            "the body is not a connector configuration: {error}"
+        ))
     })?;
     if config.transport.name != "http_output" {
         return Err(ApiError::invalid(format!(
@@ -284,7 +291,9 @@ impl Sending {
             self.chunks.blocking_send(chunk.into()).map_err(|_| Left)?;
         }
         // Room for another chunk means that the connection has taken the last one.
-        self.runtime.block_on(self.chunks.reserve()).map_err(|_| Left)?;
+        self.runtime
+            .block_on(self.chunks.reserve())
+            .map_err(|_| Left)?;
         self.follower.delivered(step, records, sent);
         Ok(())
     }

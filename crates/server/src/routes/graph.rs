@@ -46,9 +46,11 @@ pub(crate) async fn graph(
 
 fn graph_json(plan: &Plan) -> Value {
     let nodes = plan.nodes.iter().enumerate().map(|(index, node)| {
-        let columns = node.schema.fields().iter().map(|field| {
-            json!({"name": field.name(), "type": field.data_type().to_string()})
-        });
+        let columns = node
+            .schema
+            .fields()
+            .iter()
+            .map(|field| json!({"name": field.name(), "type": field.data_type().to_string()}));
         json!({
             "index": index,
             "id": node.id.to_string(),

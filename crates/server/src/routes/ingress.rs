@@ -105,7 +105,10 @@ fn find_table(state: &ServerState, name: &str) -> ApiResult<usize> {
     let tables = || definition.tables.iter().map(|table| table.input.relation());
     let position = tables().position(|table| identifier.matches(table));
     position.ok_or_else(|| {
-        let is_view = definition.views.iter().any(|view| identifier.matches(&view.relation));
+        let is_view = definition
+            .views
+            .iter()
+            .any(|view| identifier.matches(&view.relation));
         ApiError::unknown_table(if is_view {
             format!("`{name}` is a view; rows are sent to the tables it reads")
         } else {
@@ -180,9 +183,13 @@ async fn feed(
         }
     }
     drop(pieces);
-    let fed = feeding
-        .await
-        .map_err(|error| ApiError::new(axum::http::StatusCode::INTERNAL_SERVER_ERROR, "InternalError", error.to_string()))?;
+    let fed = feeding.await.map_err(|error| {
+        ApiError::new(
+            axum::http::StatusCode::INTERNAL_SERVER_ERROR,
+            "InternalError",
+            error.to_string(),
+        )
+    })?;
     if let Some(reason) = broken {
         return Err(ApiError::invalid(format!(
             "the request body broke off: {reason}; complete records before that have been taken"
@@ -230,7 +237,11 @@ impl Feeder {
     }
 
     fn drain(&mut self) -> Result<(), FeedError> {
-        while let Some(decoded) = self.decoder.next(PIECE_RECORDS).map_err(FeedError::Decode)? {
+        while let Some(decoded) = self
+            .decoder
+            .next(PIECE_RECORDS)
+            .map_err(FeedError::Decode)?
+        {
             let records = decoded.changes.len() as u64 + decoded.errors.total;
             let pushed = self.input.push(decoded, self.records, self.force);
             self.errors.append(pushed.map_err(|_| FeedError::Closed)?);

@@ -3,9 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use highwater_types::api::{
-    ConnectorStats, RuntimeStatus, RuntimeStatusDetails, StatusResponse,
-};
+use highwater_types::api::{ConnectorStats, RuntimeStatus, RuntimeStatusDetails, StatusResponse};
 use highwater_types::error::ErrorResponse;
 use serde_json::json;
 
@@ -24,13 +22,8 @@ pub(crate) async fn status(State(state): State<ServerState>) -> ApiResult<Json<S
     } else {
         RuntimeStatus::Paused
     };
-    let is_initialized = state.pipeline.is_initialized().await?;
     Ok(Json(StatusResponse {
-        runtime_status: if is_initialized {
-            desired
-        } else {
-            RuntimeStatus::Initializing
-        },
+        runtime_status: desired,
         runtime_status_details: RuntimeStatusDetails {
             connector_stats: ConnectorStats {
                 num_errors: state.pipeline.errors_total().await?,
@@ -46,7 +39,9 @@ pub(crate) async fn status(State(state): State<ServerState>) -> ApiResult<Json<S
     (status = 202, body = String),
     (status = 500, description = "`PipelineTerminated`", body = ErrorResponse),
 ))]
-pub(crate) async fn start(State(state): State<ServerState>) -> ApiResult<(StatusCode, Json<&'static str>)> {
+pub(crate) async fn start(
+    State(state): State<ServerState>,
+) -> ApiResult<(StatusCode, Json<&'static str>)> {
     state.pipeline.resume().await?;
     Ok((StatusCode::ACCEPTED, Json("The pipeline is running")))
 }
@@ -56,7 +51,9 @@ pub(crate) async fn start(State(state): State<ServerState>) -> ApiResult<(Status
     (status = 202, body = String),
     (status = 500, description = "`PipelineTerminated`", body = ErrorResponse),
 ))]
-pub(crate) async fn pause(State(state): State<ServerState>) -> ApiResult<(StatusCode, Json<&'static str>)> {
+pub(crate) async fn pause(
+    State(state): State<ServerState>,
+) -> ApiResult<(StatusCode, Json<&'static str>)> {
     state.pipeline.pause().await?;
     Ok((StatusCode::ACCEPTED, Json("The pipeline is paused")))
 }

@@ -49,48 +49,184 @@ pub(crate) async fn metrics(
     }
 }
 
-type OfPipeline = (&'static str, MetricKind, &'static str, fn(&PipelineStats) -> f64);
-type OfInput = (&'static str, MetricKind, &'static str, fn(&InputEndpointStatus) -> f64);
-type OfOutput = (&'static str, MetricKind, &'static str, fn(&OutputEndpointStatus) -> f64);
+type OfPipeline = (
+    &'static str,
+    MetricKind,
+    &'static str,
+    fn(&PipelineStats) -> f64,
+);
+type OfInput = (
+    &'static str,
+    MetricKind,
+    &'static str,
+    fn(&InputEndpointStatus) -> f64,
+);
+type OfOutput = (
+    &'static str,
+    MetricKind,
+    &'static str,
+    fn(&OutputEndpointStatus) -> f64,
+);
 
 use MetricKind::{Counter, Gauge};
 
 const PIPELINE: &[OfPipeline] = &[
-    ("records_input_total", Counter, "Records received by all inputs", |it| it.global_metrics.total_input_records as f64),
-    ("records_processed_total", Counter, "Records evaluated", |it| it.global_metrics.total_processed_records as f64),
-    ("records_completed_total", Counter, "Records evaluated and delivered by all outputs", |it| it.global_metrics.total_completed_records as f64),
-    ("records_input_buffered", Gauge, "Records received and not yet in a step", |it| it.global_metrics.buffered_input_records as f64),
-    ("input_bytes_total", Counter, "Bytes received by all inputs", |it| it.global_metrics.total_input_bytes as f64),
-    ("steps_initiated_total", Counter, "Steps begun", |it| it.global_metrics.total_initiated_steps as f64),
-    ("steps_completed_total", Counter, "Steps evaluated and delivered by all outputs", |it| it.global_metrics.total_completed_steps as f64),
-    ("step_time_msecs_total", Counter, "Time in steps, times the number of workers", |it| it.global_metrics.runtime_elapsed_msecs as f64),
-    ("output_stall_msecs_total", Counter, "Time during which steps waited for an output", |it| it.global_metrics.output_stall_msecs as f64),
-    ("rss_bytes", Gauge, "Memory of the process", |it| it.global_metrics.rss_bytes as f64),
-    ("cpu_msecs_total", Counter, "Processor time of the process", |it| it.global_metrics.cpu_msecs as f64),
-    ("uptime_msecs", Gauge, "Time since the start of the process", |it| it.global_metrics.uptime_msecs as f64),
-    ("pipeline_complete", Gauge, "1 if all inputs have ended and all their records are completed", |it| f64::from(u8::from(it.global_metrics.pipeline_complete))),
+    (
+        "records_input_total",
+        Counter,
+        "Records received by all inputs",
+        |it| it.global_metrics.total_input_records as f64,
+    ),
+    (
+        "records_processed_total",
+        Counter,
+        "Records evaluated",
+        |it| it.global_metrics.total_processed_records as f64,
+    ),
+    (
+        "records_completed_total",
+        Counter,
+        "Records evaluated and delivered by all outputs",
+        |it| it.global_metrics.total_completed_records as f64,
+    ),
+    (
+        "records_input_buffered",
+        Gauge,
+        "Records received and not yet in a step",
+        |it| it.global_metrics.buffered_input_records as f64,
+    ),
+    (
+        "input_bytes_total",
+        Counter,
+        "Bytes received by all inputs",
+        |it| it.global_metrics.total_input_bytes as f64,
+    ),
+    ("steps_initiated_total", Counter, "Steps begun", |it| {
+        it.global_metrics.total_initiated_steps as f64
+    }),
+    (
+        "steps_completed_total",
+        Counter,
+        "Steps evaluated and delivered by all outputs",
+        |it| it.global_metrics.total_completed_steps as f64,
+    ),
+    (
+        "step_time_msecs_total",
+        Counter,
+        "Time in steps, times the number of workers",
+        |it| it.global_metrics.runtime_elapsed_msecs as f64,
+    ),
+    (
+        "output_stall_msecs_total",
+        Counter,
+        "Time during which steps waited for an output",
+        |it| it.global_metrics.output_stall_msecs as f64,
+    ),
+    ("rss_bytes", Gauge, "Memory of the process", |it| {
+        it.global_metrics.rss_bytes as f64
+    }),
+    (
+        "cpu_msecs_total",
+        Counter,
+        "Processor time of the process",
+        |it| it.global_metrics.cpu_msecs as f64,
+    ),
+    (
+        "uptime_msecs",
+        Gauge,
+        "Time since the start of the process",
+        |it| it.global_metrics.uptime_msecs as f64,
+    ),
+    (
+        "pipeline_complete",
+        Gauge,
+        "1 if all inputs have ended and all their records are completed",
+        |it| f64::from(u8::from(it.global_metrics.pipeline_complete)),
+    ),
 ];
 
 const INPUTS: &[OfInput] = &[
-    ("input_connector_records_total", Counter, "Good records read", |it| it.metrics.total_records as f64),
-    ("input_connector_bytes_total", Counter, "Bytes read", |it| it.metrics.total_bytes as f64),
-    ("input_connector_buffered_records", Gauge, "Records read and not yet in a step", |it| it.metrics.buffered_records as f64),
-    ("input_connector_buffered_bytes", Gauge, "Bytes read and not yet in a step", |it| it.metrics.buffered_bytes as f64),
-    ("input_connector_errors_parse_total", Counter, "Bad records", |it| it.metrics.num_parse_errors as f64),
-    ("input_connector_errors_transport_total", Counter, "Errors of the transport", |it| it.metrics.num_transport_errors as f64),
-    ("input_connector_end_of_input", Gauge, "1 at the end of input", |it| f64::from(u8::from(it.metrics.end_of_input))),
+    (
+        "input_connector_records_total",
+        Counter,
+        "Good records read",
+        |it| it.metrics.total_records as f64,
+    ),
+    ("input_connector_bytes_total", Counter, "Bytes read", |it| {
+        it.metrics.total_bytes as f64
+    }),
+    (
+        "input_connector_buffered_records",
+        Gauge,
+        "Records read and not yet in a step",
+        |it| it.metrics.buffered_records as f64,
+    ),
+    (
+        "input_connector_buffered_bytes",
+        Gauge,
+        "Bytes read and not yet in a step",
+        |it| it.metrics.buffered_bytes as f64,
+    ),
+    (
+        "input_connector_errors_parse_total",
+        Counter,
+        "Bad records",
+        |it| it.metrics.num_parse_errors as f64,
+    ),
+    (
+        "input_connector_errors_transport_total",
+        Counter,
+        "Errors of the transport",
+        |it| it.metrics.num_transport_errors as f64,
+    ),
+    (
+        "input_connector_end_of_input",
+        Gauge,
+        "1 at the end of input",
+        |it| f64::from(u8::from(it.metrics.end_of_input)),
+    ),
 ];
 
 const OUTPUTS: &[OfOutput] = &[
-    ("output_connector_records_total", Counter, "Changes delivered", |it| it.metrics.transmitted_records as f64),
-    ("output_connector_bytes_total", Counter, "Bytes delivered", |it| it.metrics.transmitted_bytes as f64),
-    ("output_connector_queued_records", Gauge, "Changes not yet delivered", |it| it.metrics.queued_records as f64),
-    ("output_connector_errors_encode_total", Counter, "Errors of the format", |it| it.metrics.num_encode_errors as f64),
-    ("output_connector_errors_transport_total", Counter, "Errors of the transport", |it| it.metrics.num_transport_errors as f64),
+    (
+        "output_connector_records_total",
+        Counter,
+        "Changes delivered",
+        |it| it.metrics.transmitted_records as f64,
+    ),
+    (
+        "output_connector_bytes_total",
+        Counter,
+        "Bytes delivered",
+        |it| it.metrics.transmitted_bytes as f64,
+    ),
+    (
+        "output_connector_queued_records",
+        Gauge,
+        "Changes not yet delivered",
+        |it| it.metrics.queued_records as f64,
+    ),
+    (
+        "output_connector_errors_encode_total",
+        Counter,
+        "Errors of the format",
+        |it| it.metrics.num_encode_errors as f64,
+    ),
+    (
+        "output_connector_errors_transport_total",
+        Counter,
+        "Errors of the transport",
+        |it| it.metrics.num_transport_errors as f64,
+    ),
 ];
 
 fn all_metrics(stats: &PipelineStats) -> Vec<Metric> {
-    let plain = |value| vec![MetricValue { value, labels: BTreeMap::new() }];
+    let plain = |value| {
+        vec![MetricValue {
+            value,
+            labels: BTreeMap::new(),
+        }]
+    };
     let pipeline = PIPELINE
         .iter()
         .map(|&(key, kind, description, read)| metric(key, kind, description, plain(read(stats))));
@@ -119,7 +255,10 @@ fn metric(key: &str, kind: MetricKind, description: &str, values: Vec<MetricValu
 fn labelled(value: f64, endpoint: &str, relation: &str) -> MetricValue {
     let labels = [("endpoint", endpoint), ("relation", relation)];
     let labels = labels.map(|(label, text)| (label.to_owned(), text.to_owned()));
-    MetricValue { value, labels: labels.into() }
+    MetricValue {
+        value,
+        labels: labels.into(),
+    }
 }
 
 fn prometheus(metrics: &[Metric]) -> String {
@@ -162,7 +301,15 @@ mod tests {
     #[test]
     fn text_has_a_type_line_per_metric_and_escaped_labels() {
         let metrics = [
-            metric("a_total", Counter, "All a", vec![MetricValue { value: 3.0, labels: BTreeMap::new() }]),
+            metric(
+                "a_total",
+                Counter,
+                "All a",
+                vec![MetricValue {
+                    value: 3.0,
+                    labels: BTreeMap::new(),
+                }],
+            ),
             metric("b", Gauge, "Now b", vec![labelled(0.5, "t.\"x\"", "t")]),
             metric("c", Gauge, "Nobody", Vec::new()),
         ];

@@ -118,7 +118,11 @@ fn streamed(
     pieces: impl Iterator<Item = Vec<u8>> + Send + 'static,
 ) -> Response {
     let pieces = futures::stream::iter(pieces.map(Ok::<_, std::convert::Infallible>));
-    ([(header::CONTENT_TYPE, content_type)], Body::from_stream(pieces)).into_response()
+    (
+        [(header::CONTENT_TYPE, content_type)],
+        Body::from_stream(pieces),
+    )
+        .into_response()
 }
 
 fn failed(message: String) -> ApiError {

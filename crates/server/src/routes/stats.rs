@@ -25,6 +25,9 @@ pub(crate) async fn stats(
     State(state): State<ServerState>,
     Params(params): Params<StatsParams>,
 ) -> ApiResult<Json<PipelineStats>> {
-    let stats = state.pipeline.stats(params.include_connector_errors).await?;
+    let stats = state
+        .pipeline
+        .stats(params.include_connector_errors)
+        .await?;
     Ok(Json(stats))
 }

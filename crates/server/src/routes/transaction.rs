@@ -28,5 +28,7 @@ pub(crate) async fn start(
 ))]
 pub(crate) async fn commit(State(state): State<ServerState>) -> ApiResult<Json<String>> {
     let transaction_id = state.pipeline.commit_transaction().await?;
-    Ok(Json(format!("Transaction {transaction_id} is being committed")))
+    Ok(Json(format!(
+        "Transaction {transaction_id} is being committed"
+    )))
 }
