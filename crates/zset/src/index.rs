@@ -84,14 +84,17 @@ impl HashIndex {
             };
         }
         let buckets = Buckets::new(first, last, hashes.len() / 2);
-        let mut starts = Vec::with_capacity(buckets.count + 1);
+        // Where each bucket ends, by its last row; then empty buckets end where the one before does.
+        // Two passes, but without a branch for each row.
+        let mut starts = vec![0_u32; buckets.count + 1];
         for (row, hash) in hashes.iter().enumerate() {
-            let bucket = buckets.of(*hash);
-            while starts.len() <= bucket {
-                starts.push(row as u32);
-            }
+            starts[buckets.of(*hash) + 1] = row as u32 + 1;
         }
-        starts.push(hashes.len() as u32);
+        let mut end = 0;
+        for start in &mut starts {
+            end = end.max(*start);
+            *start = end;
+        }
         Self {
             first,
             last,

@@ -1,5 +1,6 @@
 //! Which row comes next: the integer half of a merge.
 
+use std::array;
 use std::sync::Arc;
 
 use crate::batch::Batch;
@@ -173,6 +174,8 @@ impl Selection {
             used += match self.heads.len() {
                 1 => self.select_rest(inputs, input_rows - used),
                 2 => self.select_of_two(inputs, input_rows - used),
+                3 => self.select_of_few::<3>(inputs, input_rows - used),
+                4 => self.select_of_few::<4>(inputs, input_rows - used),
                 _ => self.select_of_many(inputs, input_rows - used),
             };
             let (first, is_tied) = first_head(&self.heads);
@@ -228,8 +231,8 @@ impl Selection {
                 break;
             }
             let is_a = (hash_a < hash_b) | ((hash_a == hash_b) & (second_a < second_b));
-            let mask = 0_u64.wrapping_sub(u64::from(is_a));
-            let pick = |of_a: u64, of_b: u64| of_b ^ ((of_a ^ of_b) & mask);
+            let mask = 0_u128.wrapping_sub(u128::from(is_a));
+            let pick = |of_a: u64, of_b: u64| picked(mask, of_a.into(), of_b.into()) as u64;
             room.sources[rows] = pick(a.source.into(), b.source.into()) as u32;
             room.rows[rows] = pick(i as u64, j as u64) as u32;
             room.hashes[rows] = pick(hash_a, hash_b);
@@ -240,6 +243,49 @@ impl Selection {
         }
         self.chunk.complete(rows, inputs);
         self.move_heads(inputs, &[i as u32, j as u32]);
+        rows
+    }
+
+    /// As [`Self::select_of_many`] for exactly `N` inputs, with all of their heads in registers.
+    fn select_of_few<const N: usize>(&mut self, inputs: &[Arc<Batch>], rows_max: usize) -> usize {
+        let heads: [Head; N] = array::from_fn(|head| self.heads[head]);
+        let batches = heads.map(|head| &inputs[head.source as usize]);
+        let hashes = batches.map(|batch| batch.key_hashes());
+        let seconds = batches.map(|batch| batch.seconds());
+        let mut ranks = heads.map(|head| head.rank);
+        let mut next = heads.map(|head| head.row);
+        let left: usize = (0..N)
+            .map(|head| hashes[head].len() - next[head] as usize)
+            .sum();
+        let rows_max = rows_max.min(left);
+        let room = self.chunk.room(rows_max);
+        let mut rows = 0;
+        while rows < rows_max {
+            let (mut first, mut rank) = (0, ranks[0]);
+            for (head, other) in ranks.iter().enumerate().skip(1) {
+                let mask = 0_u128.wrapping_sub(u128::from(*other < rank));
+                rank = picked(mask, *other, rank);
+                first = picked(mask, head as u128, first as u128) as usize;
+            }
+            let equal: u32 = ranks.iter().map(|other| u32::from(*other == rank)).sum();
+            if equal > 1 {
+                break;
+            }
+            room.sources[rows] = heads[first].source;
+            room.rows[rows] = next[first];
+            room.hashes[rows] = (rank >> 64) as u64;
+            room.seconds[rows] = rank as u64;
+            rows += 1;
+            next[first] += 1;
+            let row = next[first] as usize;
+            let Some(hash) = hashes[first].get(row) else {
+                break;
+            };
+            let second = seconds[first].get(row).copied().unwrap_or_default();
+            ranks[first] = u128::from(*hash) << 64 | u128::from(second);
+        }
+        self.chunk.complete(rows, inputs);
+        self.move_heads(inputs, &next);
         rows
     }
 
@@ -398,6 +444,12 @@ impl Selection {
         }
         Ok(true)
     }
+}
+
+/// `chosen` if the mask is all ones, `other` if it is zero: a choice that is not a branch.
+#[inline(always)]
+fn picked(mask: u128, chosen: u128, other: u128) -> u128 {
+    other ^ ((chosen ^ other) & mask)
 }
 
 /// The head with the smallest rank, and whether another one has the same.
