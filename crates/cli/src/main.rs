@@ -18,12 +18,12 @@ use arguments::{Arguments, Command};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    logging::start(arguments.log.as_deref());
-    let result = match &arguments.command {
+    let started = logging::start(arguments.log.as_deref());
+    let result = started.and_then(|()| match &arguments.command {
         Command::Run(options) => run::run(options),
         Command::Check(options) => check::check(options),
         Command::Explain(options) => explain::explain(options),
-    };
+    });
     match result {
         Ok(code) => code,
         Err(error) => {
