@@ -17,7 +17,7 @@ use highwater_types::relation::{ColumnType, Field, Relation, SqlType};
 use highwater_zset::Delta;
 use serde_json::Value;
 
-pub fn sql(sql_type: SqlType) -> ColumnType {
+pub(crate) fn sql(sql_type: SqlType) -> ColumnType {
     ColumnType {
         sql_type,
         nullable: true,
@@ -30,7 +30,7 @@ pub fn sql(sql_type: SqlType) -> ColumnType {
     }
 }
 
-pub fn decimal(precision: i64, scale: i64) -> ColumnType {
+pub(crate) fn decimal(precision: i64, scale: i64) -> ColumnType {
     ColumnType {
         precision: Some(precision),
         scale: Some(scale),
@@ -38,14 +38,14 @@ pub fn decimal(precision: i64, scale: i64) -> ColumnType {
     }
 }
 
-pub fn array(element: ColumnType) -> ColumnType {
+pub(crate) fn array(element: ColumnType) -> ColumnType {
     ColumnType {
         component: Some(Box::new(element)),
         ..sql(SqlType::Array)
     }
 }
 
-pub fn map(key: ColumnType, value: ColumnType) -> ColumnType {
+pub(crate) fn map(key: ColumnType, value: ColumnType) -> ColumnType {
     let key = ColumnType {
         nullable: false,
         ..key
@@ -57,14 +57,14 @@ pub fn map(key: ColumnType, value: ColumnType) -> ColumnType {
     }
 }
 
-pub fn row(fields: &[(&str, ColumnType)]) -> ColumnType {
+pub(crate) fn row(fields: &[(&str, ColumnType)]) -> ColumnType {
     ColumnType {
         fields: Some(named(fields)),
         ..sql(SqlType::Struct)
     }
 }
 
-pub fn required(columntype: ColumnType) -> ColumnType {
+pub(crate) fn required(columntype: ColumnType) -> ColumnType {
     ColumnType {
         nullable: false,
         ..columntype
@@ -83,7 +83,7 @@ fn named(fields: &[(&str, ColumnType)]) -> Vec<Field> {
 }
 
 /// The project's Arrow type of an SQL type.
-pub fn arrow_type(sql: &ColumnType) -> DataType {
+pub(crate) fn arrow_type(sql: &ColumnType) -> DataType {
     let part = |part: &Option<Box<ColumnType>>| arrow_type(part.as_ref().unwrap());
     match sql.sql_type {
         SqlType::Boolean => DataType::Boolean,
@@ -133,11 +133,11 @@ pub fn arrow_type(sql: &ColumnType) -> DataType {
 }
 
 /// A table; names in double quotes are case-sensitive.
-pub fn table(columns: &[(&str, ColumnType)], key: &[&str]) -> Arc<InputTable> {
+pub(crate) fn table(columns: &[(&str, ColumnType)], key: &[&str]) -> Arc<InputTable> {
     table_with_defaults(columns, key, Vec::new())
 }
 
-pub fn relation(columns: &[(&str, ColumnType)], key: &[&str]) -> Relation {
+pub(crate) fn relation(columns: &[(&str, ColumnType)], key: &[&str]) -> Relation {
     Relation {
         name: "t".into(),
         case_sensitive: false,
@@ -148,14 +148,14 @@ pub fn relation(columns: &[(&str, ColumnType)], key: &[&str]) -> Relation {
     }
 }
 
-pub fn schema(columns: &[(&str, ColumnType)]) -> Arc<Schema> {
+pub(crate) fn schema(columns: &[(&str, ColumnType)]) -> Arc<Schema> {
     let field = |(name, columntype): &(&str, ColumnType)| {
         ArrowField::new(name.trim_matches('"'), arrow_type(columntype), true)
     };
     Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
 }
 
-pub fn table_with_defaults(
+pub(crate) fn table_with_defaults(
     columns: &[(&str, ColumnType)],
     key: &[&str],
     defaults: Vec<Option<ArrayRef>>,
@@ -163,14 +163,18 @@ pub fn table_with_defaults(
     InputTable::new(relation(columns, key), schema(columns), defaults).unwrap()
 }
 
-pub fn format(name: &str, config: Value) -> FormatConfig {
+pub(crate) fn format(name: &str, config: Value) -> FormatConfig {
     FormatConfig {
         name: name.into(),
         config,
     }
 }
 
-pub fn connector(transport: &str, config: Value, format: Option<FormatConfig>) -> ConnectorConfig {
+pub(crate) fn connector(
+    transport: &str,
+    config: Value,
+    format: Option<FormatConfig>,
+) -> ConnectorConfig {
     ConnectorConfig::new(
         TransportConfig {
             name: transport.into(),
@@ -182,13 +186,13 @@ pub fn connector(transport: &str, config: Value, format: Option<FormatConfig>) -
 
 /// All that a stream gave.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Outcome {
-    pub changes: ParsedChanges,
-    pub errors: RowErrors,
+pub(crate) struct Outcome {
+    pub(crate) changes: ParsedChanges,
+    pub(crate) errors: RowErrors,
 }
 
 /// Puts pieces together.
-pub fn concat(table: &InputTable, pieces: &[ParsedChanges]) -> ParsedChanges {
+pub(crate) fn concat(table: &InputTable, pieces: &[ParsedChanges]) -> ParsedChanges {
     let schema = table.schema();
     let rows = arrow::compute::concat_batches(schema, pieces.iter().map(|p| &p.rows)).unwrap();
     let weights = pieces
@@ -208,7 +212,10 @@ pub fn concat(table: &InputTable, pieces: &[ParsedChanges]) -> ParsedChanges {
 }
 
 /// Everything that can be taken from the decoder now.
-pub fn drain(decoder: &mut dyn Decoder, records_max: usize) -> Result<Vec<Decoded>, DecodeError> {
+pub(crate) fn drain(
+    decoder: &mut dyn Decoder,
+    records_max: usize,
+) -> Result<Vec<Decoded>, DecodeError> {
     let mut pieces = Vec::new();
     while let Some(piece) = decoder.next(records_max)? {
         pieces.push(piece);
@@ -217,7 +224,7 @@ pub fn drain(decoder: &mut dyn Decoder, records_max: usize) -> Result<Vec<Decode
 }
 
 /// Decodes a stream that comes in these pieces.
-pub fn decode_pieces<'a>(
+pub(crate) fn decode_pieces<'a>(
     format: &FormatConfig,
     table: &Arc<InputTable>,
     start: StreamPosition,
@@ -235,7 +242,7 @@ pub fn decode_pieces<'a>(
     Ok(decoded)
 }
 
-pub fn outcome(table: &InputTable, decoded: &[Decoded]) -> Outcome {
+pub(crate) fn outcome(table: &InputTable, decoded: &[Decoded]) -> Outcome {
     let changes: Vec<_> = decoded.iter().map(|piece| piece.changes.clone()).collect();
     let mut errors = RowErrors::default();
     for piece in decoded {
@@ -247,7 +254,7 @@ pub fn outcome(table: &InputTable, decoded: &[Decoded]) -> Outcome {
     }
 }
 
-pub fn decode(format: &FormatConfig, table: &Arc<InputTable>, bytes: &[u8]) -> Outcome {
+pub(crate) fn decode(format: &FormatConfig, table: &Arc<InputTable>, bytes: &[u8]) -> Outcome {
     let decoded = decode_pieces(
         format,
         table,
@@ -260,7 +267,7 @@ pub fn decode(format: &FormatConfig, table: &Arc<InputTable>, bytes: &[u8]) -> O
 }
 
 /// Rows as JSON text, one per change, with the weight in front.
-pub fn show(changes: &ParsedChanges) -> Vec<String> {
+pub(crate) fn show(changes: &ParsedChanges) -> Vec<String> {
     let rows = highwater_connectors::encode::json::JsonRows::new(&changes.rows).unwrap();
     let line = |(row, weight): (usize, &i64)| {
         let mut text = Vec::new();
@@ -270,13 +277,13 @@ pub fn show(changes: &ParsedChanges) -> Vec<String> {
     changes.weights.iter().enumerate().map(line).collect()
 }
 
-pub fn delta(rows: RecordBatch, weights: Vec<i64>) -> Delta {
+pub(crate) fn delta(rows: RecordBatch, weights: Vec<i64>) -> Delta {
     Delta::new(rows, weights.into())
 }
 
 /// A clock that moves when somebody sleeps.
 #[derive(Default)]
-pub struct FakeClock {
+pub(crate) struct FakeClock {
     now: Mutex<Duration>,
 }
 
@@ -293,15 +300,15 @@ impl Clock for FakeClock {
 
 /// A sink that keeps what it gets, and may stop after some rows.
 #[derive(Default)]
-pub struct Collector {
-    pub events: Mutex<Vec<InputEvent>>,
-    pub paused: AtomicBool,
-    pub stopped: AtomicBool,
-    pub stop_after_chunks: Option<usize>,
+pub(crate) struct Collector {
+    pub(crate) events: Mutex<Vec<InputEvent>>,
+    pub(crate) paused: AtomicBool,
+    pub(crate) stopped: AtomicBool,
+    pub(crate) stop_after_chunks: Option<usize>,
 }
 
 impl Collector {
-    pub fn chunks(&self) -> Vec<InputChunk> {
+    pub(crate) fn chunks(&self) -> Vec<InputChunk> {
         let events = self.events.lock().unwrap();
         let chunk = |event: &InputEvent| match event {
             InputEvent::Changes(chunk) => Some(chunk.clone()),
@@ -310,7 +317,7 @@ impl Collector {
         events.iter().filter_map(chunk).collect()
     }
 
-    pub fn outcome(&self, table: &InputTable) -> Outcome {
+    pub(crate) fn outcome(&self, table: &InputTable) -> Outcome {
         let chunks = self.chunks();
         let changes: Vec<_> = chunks.iter().map(|chunk| chunk.changes.clone()).collect();
         let mut errors = RowErrors::default();
@@ -323,7 +330,7 @@ impl Collector {
         }
     }
 
-    pub fn ended(&self) -> bool {
+    pub(crate) fn ended(&self) -> bool {
         matches!(
             self.events.lock().unwrap().last(),
             Some(InputEvent::EndOfInput)
@@ -356,7 +363,7 @@ impl InputSink for Collector {
 }
 
 /// One column of each type, nested ones included.
-pub fn all_types() -> Vec<(&'static str, ColumnType)> {
+pub(crate) fn all_types() -> Vec<(&'static str, ColumnType)> {
     use SqlType::*;
     vec![
         ("b", sql(Boolean)),
