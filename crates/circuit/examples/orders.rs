@@ -129,7 +129,8 @@ impl Run {
         }
         latencies.sort_unstable();
         println!(
-            "{rows} rows per step: p50 {:.1?}, p99 {:.1?}, max {:.1?}, RSS {} MiB",
+            "{rows} rows per step: p10 {:.1?}, p50 {:.1?}, p99 {:.1?}, max {:.1?}, RSS {} MiB",
+            latencies[steps / 10],
             latencies[steps / 2],
             latencies[steps * 99 / 100],
             latencies[steps - 1],

@@ -43,8 +43,9 @@ use circuit::{WorkerStep, materialized};
 use fragments::Fragments;
 use worker::{Command, Report, WorkerSeed};
 
-/// How long [`Dataflow::receive`] looks for reports before it blocks, where there is a core to spare.
-const SPIN: Duration = Duration::from_micros(50);
+/// How long [`Dataflow::receive`] looks for reports before it blocks, where there is a core to spare:
+/// longer than a small step takes, because to be woken costs as much as such a step.
+const SPIN: Duration = Duration::from_micros(200);
 
 /// How a dataflow runs.
 #[derive(Clone, Debug)]

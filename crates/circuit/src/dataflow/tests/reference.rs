@@ -80,9 +80,8 @@ fn one(definition: &Definition, tables: &[Bag], relations: &[Bag]) -> Bag {
             }
         }
         Definition::Union(inputs) => {
-            for (row, weight) in inputs.iter().flat_map(|&input| &relations[input]) {
-                emit(row.clone(), *weight);
-            }
+            let rows = inputs.iter().flat_map(|&input| &relations[input]);
+            rows.for_each(|(row, weight)| emit(row.clone(), *weight));
         }
         Definition::Join {
             left,

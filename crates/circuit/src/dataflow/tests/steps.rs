@@ -107,3 +107,10 @@ fn large_inputs_without_key_are_shared_out() {
         .unwrap();
     assert_eq!((table.rows_out, table.steps), (20_000, 3));
 }
+
+#[test]
+fn a_dataflow_can_move_to_another_thread() {
+    let mut dataflow = start(orders(), 2, hasher());
+    let thread = std::thread::spawn(move || dataflow.step(step(0)).map(|output| output.epoch));
+    assert_eq!(thread.join().unwrap().unwrap(), 0);
+}
