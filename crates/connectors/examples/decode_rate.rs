@@ -1,14 +1,17 @@
-//! How fast text formats are decoded and encoded: `cargo run --release -p highwater-connectors
+//! How fast text formats are decoded and encoded, and rows made up: `cargo run --release -p highwater-connectors
 //! --example decode_rate [rows]`. Rows are orders of a keyed table: id, customer, amount, note, time.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use arrow::datatypes::{DataType, Field as ArrowField, Schema, TimeUnit};
+use highwater_connectors::clock::SystemClock;
 use highwater_connectors::decode::{StreamPosition, decoder};
 use highwater_connectors::encode::{OutputRelation, StreamStart, encoder};
+use highwater_connectors::input::{Closed, InputEvent, InputSink, open_input};
 use highwater_connectors::table::InputTable;
-use highwater_types::connector::FormatConfig;
+use highwater_types::connector::{ConnectorConfig, FormatConfig, TransportConfig};
 use highwater_types::relation::{ColumnType, Field, Relation, SqlType};
 use highwater_zset::Delta;
 use serde_json::json;
@@ -91,6 +94,54 @@ fn report(name: &str, rows: usize, bytes: usize, start: Instant) {
     println!("{name:<22} {rows:>12.0} rows/s {megabytes:>8.0} MB/s");
 }
 
+/// Counts what a transport makes.
+#[derive(Default)]
+struct Counter {
+    rows: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl InputSink for Counter {
+    fn push(&self, event: InputEvent) -> Result<(), Closed> {
+        if let InputEvent::Changes(chunk) = event {
+            self.rows.fetch_add(chunk.changes.len(), Ordering::Relaxed);
+            self.bytes
+                .fetch_add(chunk.bytes as usize, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn should_stop(&self) -> bool {
+        false
+    }
+
+    fn is_paused(&self) -> bool {
+        false
+    }
+}
+
+fn generate(rows: usize) {
+    let plan = json!({"plan": [{"limit": rows, "fields": {
+        "customer": {"strategy": "uniform", "range": [0, 1_000_000]},
+        "amount": {"strategy": "uniform", "range": [1, 1000]},
+        "note": {"strategy": "word"},
+    }}]});
+    let transport = TransportConfig {
+        name: "datagen".to_owned(),
+        config: plan,
+    };
+    let config = ConnectorConfig::new(transport, None);
+    let (start, counter) = (Instant::now(), Counter::default());
+    let transport = open_input(&config, &orders(), None).expect("a good plan");
+    transport.run(&counter, &SystemClock::new()).expect("rows");
+    report(
+        "datagen",
+        counter.rows.into_inner(),
+        counter.bytes.into_inner(),
+        start,
+    );
+}
+
 fn main() {
     let rows: usize = std::env::args()
         .nth(1)
@@ -145,4 +196,5 @@ fn main() {
             decode("csv", &output, &text);
         }
     }
+    generate(rows);
 }

@@ -165,17 +165,21 @@ fn weighted_and_debezium() {
            null
            {"payload": {"op": "u", "before": {"id": 7}, "after": {"id": "x"}}}
            {"payload": {"op": "d", "before": null}}
-           {"payload": {"op": "x"}}"#,
+           {"payload": {"op": "x"}}
+           {"op": "c", "after": {"id": 9}}
+           {"before": null}"#,
         &[
             r#"+1 {"id":1,"name":null}"#,
             r#"-1 {"id":1,"name":null}"#,
             r#"+1 {"id":2,"name":"b"}"#,
             r#"-1 {"id":2,"name":"b"}"#,
+            r#"+1 {"id":9,"name":null}"#,
         ],
         &[
             "record 5 (line 5), column `id`: a string, where an integer is expected: `x`",
             "record 6 (line 6): `op` d needs `before`",
             "record 7 (line 7): `op` is `x`, not c, r, u or d",
+            "record 9 (line 9): a debezium event needs `payload` or `op`",
         ],
     );
 }

@@ -107,7 +107,10 @@ impl<'de> DeserializeSeed<'de> for UpdateSeed<'_, '_> {
             UpdateFormat::InsertDelete => deserializer.deserialize_map(InsertDelete(sink)),
             UpdateFormat::Weighted => deserializer.deserialize_map(Weighted(sink)),
             UpdateFormat::Debezium => match Option::<DebeziumEvent>::deserialize(deserializer)? {
-                Some(event) => event.payload.apply(sink),
+                Some(event) => match event.into_payload() {
+                    Some(payload) => payload.apply(sink),
+                    None => Err(sink.fail("a debezium event needs `payload` or `op`")),
+                },
                 // A tombstone, which follows each deletion in compacted topics.
                 None => Ok(()),
             },
@@ -184,11 +187,35 @@ impl<'de> Visitor<'de> for Weighted<'_, '_> {
     }
 }
 
-/// A change event. Other keys (the schema, the source, times) are of no use here.
+/// A change event, with its payload in an envelope or (if the producer sends no schemas) bare.
+/// Other keys (the schema, the source, times) are of no use here.
 #[derive(Deserialize)]
 struct DebeziumEvent<'a> {
     #[serde(borrow)]
-    payload: DebeziumPayload<'a>,
+    payload: Option<DebeziumPayload<'a>>,
+    op: Option<String>,
+    #[serde(borrow)]
+    before: Option<&'a RawValue>,
+    #[serde(borrow)]
+    after: Option<&'a RawValue>,
+}
+
+impl<'a> DebeziumEvent<'a> {
+    fn into_payload(self) -> Option<DebeziumPayload<'a>> {
+        let Self {
+            payload,
+            op,
+            before,
+            after,
+        } = self;
+        payload.or_else(|| {
+            Some(DebeziumPayload {
+                op: op?,
+                before,
+                after,
+            })
+        })
+    }
 }
 
 #[derive(Deserialize)]
