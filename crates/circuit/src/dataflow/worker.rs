@@ -41,8 +41,8 @@ use crate::table_input::TableInput;
 /// Waking a parked thread costs about this much.
 const SPIN: Duration = Duration::from_micros(50);
 
-/// How long a worker looks for what other workers send before it parks. Measured: 10 µs make a step
-/// of two workers two to four times as fast as always parking, and do not hurt a busy machine.
+/// How long a worker looks for what other workers send before it parks, where there is a core to
+/// spare. Without one it would take the time slice of the worker that it waits for.
 const EXCHANGE_SPIN: Duration = Duration::from_micros(10);
 
 /// What the outside thread asks of a worker.
@@ -133,9 +133,8 @@ fn try_run(seed: WorkerSeed, allocator: Allocator) -> Result<()> {
         worker,
         failed: None,
     }));
-    // A worker that waits for another one's rows looks for them a moment before it parks. Alone it
-    // waits for commands only, which timely does not see: `event_loop` looks for those.
-    let idle_spin = if config.workers > 1 {
+    // Timely looks for other workers' rows; for commands, which it does not see, `event_loop` does.
+    let idle_spin = if spins && config.workers > 1 {
         EXCHANGE_SPIN
     } else {
         Duration::ZERO
