@@ -33,9 +33,10 @@ fn check(hasher: RowHasher, columns: &[ArrayRef], rows: usize) {
     let (keys, positions) = grouping.into_keys().unwrap();
     assert!(keys.hashes().is_sorted());
     assert_eq!(keys.len(), expected.len());
-    for row in 0..rows {
+    assert_eq!(positions.len(), rows);
+    for (row, position) in positions.iter().enumerate() {
         assert_eq!(
-            text(keys.columns(), positions[row] as usize),
+            text(keys.columns(), *position as usize),
             text(columns, row)
         );
     }
@@ -60,7 +61,7 @@ proptest! {
         let floats: ArrayRef = Arc::new(rows.iter().map(|row| row.2).collect::<Float64Array>());
         let hasher = RowHasher::weakened(7, bits);
         check(hasher, &[], rows.len());
-        check(hasher, &[integers.clone()], rows.len());
+        check(hasher, std::slice::from_ref(&integers), rows.len());
         check(hasher, &[integers, strings, floats], rows.len());
     }
 
