@@ -35,10 +35,7 @@ fn check(hasher: RowHasher, columns: &[ArrayRef], rows: usize) {
     assert_eq!(keys.len(), expected.len());
     assert_eq!(positions.len(), rows);
     for (row, position) in positions.iter().enumerate() {
-        assert_eq!(
-            text(keys.columns(), *position as usize),
-            text(columns, row)
-        );
+        assert_eq!(text(keys.columns(), *position as usize), text(columns, row));
     }
     let again = Keys::new(hasher, columns, rows).unwrap();
     assert_eq!(keys.hashes(), again.hashes());
