@@ -8,7 +8,7 @@
 //! Invariants
 //! - I1: a key has at most one row in the spine, with weight 1 (checked in [`live`]).
 //! - I2: of several changes of a key in one step the last wins; partial updates compose
-//!   ([`resolve`]).
+//!   ([`resolve()`]).
 //!
 //! Loading is the case to be fast at: when a step only inserts and no key repeats, the step's
 //! batch is made at once and its sorted hashes are the probe; the rest runs only for keys that
