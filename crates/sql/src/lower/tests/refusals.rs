@@ -146,3 +146,23 @@ fn lists_and_structs_unnest() {
     bench.step(vec![(0, TableInput::deletions(first))]).unwrap();
     assert!(bench.views[0].is_empty());
 }
+
+#[test]
+fn long_constants_that_differ_in_the_middle_are_two() {
+    let values = |middle: i32| -> String {
+        let numbers = (0..40).map(|index| if index == 20 { middle } else { index });
+        let rows: Vec<String> = numbers.map(|number| format!("({number})")).collect();
+        rows.join(", ")
+    };
+    let text = format!(
+        "CREATE VIEW v AS SELECT * FROM (VALUES {}) AS r (n);
+         CREATE VIEW w AS SELECT * FROM (VALUES {}) AS r (n);",
+        values(100),
+        values(200)
+    );
+    let mut bench = Bench::start(&text, 1, 7);
+    bench.step(Vec::new()).unwrap();
+    assert_eq!(bench.views[0].len(), 40);
+    assert!(bench.views[0].contains_key(&vec!["100".to_owned()]));
+    assert!(bench.views[1].contains_key(&vec!["200".to_owned()]));
+}
