@@ -11,7 +11,7 @@ use crate::parser::statement::FunctionStatement;
 use crate::parser::types::Types;
 
 /// Tables, views, functions and types by name.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Catalog {
     relations: HashMap<String, Arc<CatalogRelation>>,
     functions: HashMap<String, FunctionStatement>,
@@ -38,6 +38,14 @@ impl Catalog {
         Self {
             types: Arc::new(types),
             ..Self::default()
+        }
+    }
+
+    /// The same catalog with other types.
+    pub(crate) fn with_types(&self, types: Types) -> Self {
+        Self {
+            types: Arc::new(types),
+            ..self.clone()
         }
     }
 

@@ -32,6 +32,7 @@ mod lateral_unnest;
 mod mark_projection;
 mod optimize;
 mod output;
+mod overflow;
 mod scalar_subquery;
 pub(crate) mod session;
 pub(crate) mod set_operation;
@@ -110,10 +111,20 @@ impl<'a> Planner<'a> {
             let relation = shared.or_else(|| self.catalog.resolve(name))?;
             Some(relation)
         };
-        let plan = self.context(&find, |planner| {
+        self.plan_over(query, &find)
+    }
+
+    fn plan_over(
+        &self,
+        query: Query,
+        find_relation: &context::FindRelation<'_>,
+    ) -> Result<LogicalPlan, DataFusionError> {
+        let plan = self.context(find_relation, |planner| {
             planner.sql_statement_to_plan(Statement::Query(Box::new(query)))
         })?;
-        optimize::analyze(repair(plan)?, self.session.config_options())
+        let plan = optimize::analyze(repair(plan)?, self.session.config_options())?;
+        overflow::check(&plan)?;
+        Ok(plan)
     }
 
     fn optimize(&self, plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
@@ -144,6 +155,16 @@ impl<'a> Planner<'a> {
         };
         run(&SqlToRel::new(&context))
     }
+}
+
+/// Plans an ad-hoc query whose tree was checked and rewritten, over any relations.
+pub(crate) fn plan_ad_hoc(
+    query: Query,
+    catalog: &Catalog,
+    session: &SessionState,
+    find_relation: &context::FindRelation<'_>,
+) -> Result<LogicalPlan, DataFusionError> {
+    Planner::new(catalog, session).plan_over(query, find_relation)
 }
 
 /// Our rules, on the plan as DataFusion's planner made it.

@@ -71,7 +71,7 @@ pub(crate) struct ViewStatement {
 }
 
 /// `CREATE FUNCTION`.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct FunctionStatement {
     pub(crate) name: Name,
     pub(crate) parameters: Vec<(Name, ColumnType)>,

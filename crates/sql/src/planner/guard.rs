@@ -4,7 +4,7 @@
 //! (`TABLESAMPLE`, `FOR UPDATE`, …). Also, a view must be a function of its tables: no clock, no
 //! chance.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::ControlFlow;
 
 use datafusion::execution::session_state::SessionState;
@@ -25,12 +25,15 @@ pub(crate) enum Purpose {
     AdHoc,
 }
 
+/// Relations with the place where a query names them first.
+pub(crate) type FoundRelations = BTreeMap<String, SourcePosition>;
+
 /// What was found in a query.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     pub(crate) errors: Vec<SqlError>,
     /// Relations of the catalog that the query names.
-    pub(crate) relations: HashSet<String>,
+    pub(crate) relations: FoundRelations,
     /// The query names a relation whose own definition has mistakes.
     pub(crate) uses_failed: bool,
     /// Where the first subquery of an expression is.
@@ -148,7 +151,7 @@ impl Guard<'_> {
         if self.catalog.has_failed(&name) {
             self.findings.uses_failed = true;
         } else if self.catalog.relation(&name).is_some() {
-            self.findings.relations.insert(name);
+            self.findings.relations.entry(name).or_insert(place);
         } else {
             let known = self.catalog.relation_names();
             let hint = closest(&name, known).map_or_else(

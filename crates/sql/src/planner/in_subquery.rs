@@ -6,9 +6,9 @@
 //!   `(x IS NOT NULL or NOT EXISTS S)`, of which the last two fall away for columns without NULL.
 //!   DataFusion would make a null-aware anti join of it, which has no key to arrange by.
 //!
-//! Elsewhere DataFusion would use a mark join, which has only two truth values. There,
-//! `x IN S` becomes `CASE WHEN EXISTS (S where y = x) THEN TRUE
-//! WHEN EXISTS (S where y IS NULL) OR x IS NULL AND EXISTS S THEN NULL ELSE FALSE END`.
+//! Elsewhere DataFusion would use a mark join, which has only two truth values. There, `x IN S`
+//! becomes `EXISTS (S where y = x)
+//! OR (EXISTS (S where y IS NULL) OR x IS NULL AND EXISTS S) AND NULL`.
 //! All joins that come of it are on equalities.
 
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use datafusion::common::{Column, DFSchema, ExprSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison, SetQuantifier};
 use datafusion::logical_expr::utils::{conjunction, merge_schema, split_conjunction_owned};
 use datafusion::logical_expr::{
-    Case, Expr, ExprSchemable, Filter, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit,
+    Expr, ExprSchemable, Filter, LogicalPlan, LogicalPlanBuilder, Operator, Subquery, lit,
 };
 
 /// Rewrites all of a plan.
@@ -151,17 +151,10 @@ fn three_valued(membership: InSubquery, schema: &DFSchema) -> Result<Expr> {
     };
     let is_in = match is_unknown {
         None => parts.is_match,
-        Some(is_unknown) => Expr::Case(Case {
-            expr: None,
-            when_then_expr: vec![
-                (Box::new(parts.is_match), Box::new(lit(true))),
-                (
-                    Box::new(is_unknown),
-                    Box::new(Expr::Literal(ScalarValue::Boolean(None), None)),
-                ),
-            ],
-            else_expr: Some(Box::new(lit(false))),
-        }),
+        Some(is_unknown) => {
+            let unknown = Expr::Literal(ScalarValue::Boolean(None), None);
+            parts.is_match.or(is_unknown.and(unknown))
+        }
     };
     Ok(if membership.negated {
         Expr::Not(Box::new(is_in))

@@ -9,6 +9,8 @@ use datafusion::optimizer::{Analyzer, Optimizer, OptimizerContext, OptimizerRule
 
 use crate::planner::mark_projection::MarkProjection;
 
+pub(crate) type Rules = Vec<Arc<dyn OptimizerRule + Send + Sync>>;
+
 /// Rules that assume a batch, and why they are left out.
 const DROPPED_RULES: &[(&str, &str)] = &[
     (
@@ -48,10 +50,15 @@ pub(crate) fn optimize(plan: LogicalPlan, options: &Arc<ConfigOptions>) -> Resul
     Optimizer::with_rules(rules()).optimize(plan, &context, |_, _| {})
 }
 
-/// DataFusion's rules without the dropped ones, and ours for subqueries in the select list.
-fn rules() -> Vec<Arc<dyn OptimizerRule + Send + Sync>> {
+/// DataFusion's rules without the dropped ones.
+fn rules() -> Rules {
     let mut rules = Optimizer::new().rules;
     rules.retain(|rule| DROPPED_RULES.iter().all(|(name, _)| *name != rule.name()));
+    with_mark_projection(rules)
+}
+
+/// The rules, and ours for subqueries in the select list where it belongs.
+pub(crate) fn with_mark_projection(mut rules: Rules) -> Rules {
     let after = rules
         .iter()
         .position(|rule| rule.name() == "rewrite_set_comparison");

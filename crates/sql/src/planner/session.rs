@@ -10,10 +10,11 @@ use std::sync::{Arc, LazyLock};
 
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::logical_expr::AggregateUDF;
+use datafusion::optimizer::Optimizer;
 use datafusion::prelude::SessionConfig;
 
-use crate::expression::arg_extreme;
+use crate::expression::arg_extreme::{arg_max, arg_min};
+use crate::planner::optimize;
 use crate::planner::single_value::SingleValue;
 
 /// The state that plans views: building it takes milliseconds, so it is done once per process.
@@ -27,7 +28,17 @@ pub(crate) fn view_session() -> &'static SessionState {
             .enable_physical_uncorrelated_scalar_subquery = false;
         // NULL keys match nothing: rows with them need not be kept.
         config.options_mut().optimizer.filter_null_join_keys = true;
-        session_state(config)
+        session_builder(config).build()
+    });
+    &SESSION
+}
+
+/// The state that runs ad-hoc queries.
+pub(crate) fn ad_hoc_session() -> &'static SessionState {
+    static SESSION: LazyLock<SessionState> = LazyLock::new(|| {
+        let mut state = session_builder(session_config());
+        state = state.with_optimizer_rules(optimize::with_mark_projection(Optimizer::new().rules));
+        state.build()
     });
     &SESSION
 }
@@ -43,14 +54,11 @@ pub(crate) fn session_config() -> SessionConfig {
 }
 
 /// A state with all functions, ours included.
-pub(crate) fn session_state(config: SessionConfig) -> SessionState {
+fn session_builder(config: SessionConfig) -> SessionStateBuilder {
     let mut aggregates = SessionStateDefaults::default_aggregate_functions();
-    aggregates.push(Arc::new(AggregateUDF::from(SingleValue::new())));
-    aggregates.push(Arc::new(arg_extreme::arg_min()));
-    aggregates.push(Arc::new(arg_extreme::arg_max()));
+    aggregates.extend([SingleValue::new().into(), arg_min(), arg_max()].map(Arc::new));
     SessionStateBuilder::new()
         .with_config(config)
         .with_default_features()
         .with_aggregate_functions(aggregates)
-        .build()
 }

@@ -3,14 +3,13 @@
 //! As a conjunct of `WHERE` or `HAVING`, where NULL counts as false, it is
 //! `EXISTS (SELECT 1 FROM (SELECT x, y …) AS s(c1, c2) WHERE c1 = a AND c2 = b)`. Elsewhere, with
 //! `m` for that condition,
-//! `CASE WHEN EXISTS (… WHERE m) THEN TRUE WHEN EXISTS (… WHERE m IS NULL) THEN NULL ELSE FALSE END`.
+//! `EXISTS (… WHERE m) OR EXISTS (… WHERE m IS NULL) AND NULL`.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    BinaryOperator, CaseWhen, Expr, Ident, Query, Select, SelectItem, SetExpr, TableAlias,
+    BinaryOperator, Expr, Ident, Query, Select, SelectItem, SetExpr, TableAlias,
     TableAliasColumnDef, TableFactor, TableWithJoins, UnaryOperator, Value, VisitorMut,
-    helpers::attached_token::AttachedToken,
 };
 use highwater_types::relation::SourcePosition;
 
@@ -77,22 +76,19 @@ pub(crate) fn three_valued(
         );
         return Err(SqlError::new(ErrorKind::Planning, place, message));
     }
-    let truth = |value: bool| Box::new(Expr::value(Value::Boolean(value)));
-    let is_null = Expr::IsNull(Box::new(matches(parts)));
-    let case = |condition: Expr, result: Expr| CaseWhen { condition, result };
-    let is_in = Expr::Case {
-        case_token: AttachedToken::empty(),
-        end_token: AttachedToken::empty(),
-        operand: None,
-        conditions: vec![
-            case(exists(subquery, matches(parts), parts.len()), *truth(true)),
-            case(
-                exists(subquery, is_null, parts.len()),
-                Expr::value(Value::Null),
-            ),
-        ],
-        else_result: Some(truth(false)),
+    let is_null = Expr::IsNull(Box::new(Expr::Nested(Box::new(matches(parts)))));
+    let binary = |left: Expr, op: BinaryOperator, right: Expr| Expr::BinaryOp {
+        left: Box::new(left),
+        op,
+        right: Box::new(right),
     };
+    let is_unknown = binary(
+        exists(subquery, is_null, parts.len()),
+        BinaryOperator::And,
+        Expr::value(Value::Null),
+    );
+    let is_match = exists(subquery, matches(parts), parts.len());
+    let is_in = Expr::Nested(Box::new(binary(is_match, BinaryOperator::Or, is_unknown)));
     Ok(if negated {
         Expr::UnaryOp {
             op: UnaryOperator::Not,
