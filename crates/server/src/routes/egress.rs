@@ -15,7 +15,7 @@ use highwater_circuit::dataflow::RelationRef;
 use highwater_connectors::encode::OutputRelation;
 use highwater_connectors::encode::egress::HttpEgress;
 use highwater_pipeline::event::OutputMessage;
-use highwater_pipeline::{Definition, Follower, FollowerMessage};
+use highwater_pipeline::{Definition, Follower, FollowerMessage, combined};
 use highwater_types::connector::{ConnectorConfig, FormatConfig};
 use highwater_types::error::ErrorResponse;
 use highwater_zset::{Delta, Snapshot};
@@ -129,11 +129,9 @@ fn find_relation(
             relations,
         )));
     };
-    let plan = &definition.plan;
-    let schema = match reference {
-        RelationRef::Table(index) => plan.tables[index].schema.clone(),
-        RelationRef::View(index) => plan.views[index].schema.clone(),
-    };
+    let schema = definition.schema(reference);
+    let schema = schema
+        .ok_or_else(|| ApiError::unknown_relation(format!("`{name}` is not in the circuit")))?;
     Ok((reference, OutputRelation::new(relation, schema)))
 }
 
@@ -260,6 +258,11 @@ impl Sending {
             };
             for piece in pieces {
                 let mut sent = 0;
+                // The circuit's labels are not the view's column names.
+                let piece = match Delta::concat(&self.output.schema, &[piece]) {
+                    Ok(piece) => piece,
+                    Err(error) => return fail(&self.chunks, &error.to_string()),
+                };
                 let chunks = match self.encoder.snapshot(&piece) {
                     Ok(chunks) => chunks,
                     Err(error) => return fail(&self.chunks, &error.to_string()),
@@ -276,7 +279,7 @@ impl Sending {
     }
 
     fn changes(&mut self, step: u64, deltas: &[Delta]) -> Result<(), Left> {
-        let delta = match Delta::concat(&self.output.schema, deltas) {
+        let delta = match combined(&self.output.schema, deltas) {
             Ok(delta) => delta,
             Err(error) => return fail(&self.chunks, &error.to_string()),
         };
