@@ -8,8 +8,7 @@ use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::row::{RowConverter, SortField};
 use highwater_circuit::dataflow::RelationRef;
-use highwater_pipeline::Pipeline;
-use highwater_zset::Delta;
+use highwater_pipeline::{Pipeline, combined};
 
 /// A view and its rows.
 pub(crate) struct ViewRows {
@@ -28,15 +27,18 @@ pub(crate) fn materialized_views(pipeline: &Pipeline) -> Result<Vec<ViewRows>> {
             continue;
         }
         let name = view.relation.name.clone();
-        let schema = &definition.plan.views[index].schema;
+        let Some(schema) = definition.schema(reference) else {
+            continue;
+        };
         let mut deltas = Vec::new();
         for snapshot in contents.snapshots(reference) {
             let pieces = snapshot.scan();
             deltas.extend(pieces.with_context(|| format!("cannot read view {name}"))?);
         }
-        let rows = Delta::concat(schema, &deltas)
-            .and_then(|delta| delta.expanded())
-            .with_context(|| format!("cannot read view {name}"))?;
+        let delta = combined(&schema, &deltas);
+        let delta = delta.with_context(|| format!("view {name} cannot be printed"))?;
+        let rows = delta.expanded();
+        let rows = rows.with_context(|| format!("view {name} cannot be printed"))?;
         let rows = sorted(&rows).with_context(|| format!("cannot sort view {name}"))?;
         views.push(ViewRows { name, rows });
     }

@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
+use arrow::datatypes::{Schema, SchemaRef};
+use arrow::error::ArrowError;
 use highwater_circuit::dataflow::RelationRef;
 use highwater_circuit::plan::{Plan, ViewDefinition};
 use highwater_connectors::table::InputTable;
 use highwater_types::connector::ConnectorConfig;
 use highwater_types::relation::Relation;
+use highwater_zset::Delta;
 
 /// A program, ready to run.
 #[derive(Clone, Debug)]
@@ -51,6 +55,19 @@ impl Definition {
             .chain(views.map(|(index, view)| (RelationRef::View(index), &view.relation)))
     }
 
+    /// The relation's columns under the names that the program gave them, all nullable. The circuit's
+    /// own schemas have the same types, but their names are only labels.
+    pub fn schema(&self, relation: RelationRef) -> Option<SchemaRef> {
+        let planned = match relation {
+            RelationRef::Table(index) => &self.plan.tables.get(index)?.schema,
+            RelationRef::View(index) => &self.plan.views.get(index)?.schema,
+        };
+        let names = self.relation(relation)?.fields.iter();
+        let fields = planned.fields().iter().zip(names);
+        let fields = fields.map(|(field, named)| field.as_ref().clone().with_name(&named.name));
+        Some(Arc::new(Schema::new(fields.collect::<Vec<_>>())))
+    }
+
     /// True if the present contents of the relation are kept.
     pub fn is_materialized(&self, relation: RelationRef) -> bool {
         let contents = match relation {
@@ -81,4 +98,17 @@ impl Definition {
             Some(table) => RelationRef::Table(table),
         }
     }
+}
+
+/// One delta of several, with its columns under the names of `schema`.
+///
+/// # Errors
+/// If the columns are not those of the schema, or together too large for Arrow.
+pub fn combined(schema: &SchemaRef, deltas: &[Delta]) -> Result<Delta, ArrowError> {
+    let circuit_schema = deltas.first().map_or_else(|| schema.clone(), Delta::schema);
+    let delta = Delta::concat(&circuit_schema, deltas)
+        .map_err(|error| ArrowError::ComputeError(error.to_string()))?;
+    let (rows, weights) = delta.into_parts();
+    let rows = RecordBatch::try_new(schema.clone(), rows.columns().to_vec())?;
+    Ok(Delta::new(rows, weights))
 }

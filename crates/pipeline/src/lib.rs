@@ -30,7 +30,7 @@ pub mod pipeline;
 mod process;
 
 pub use contents::Contents;
-pub use definition::{Definition, TableSetup, ViewSetup};
+pub use definition::{Definition, TableSetup, ViewSetup, combined};
 pub use error::{Error, Result};
 pub use follower::{Follower, FollowerMessage};
 pub use http_input::HttpInput;

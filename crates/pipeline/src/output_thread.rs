@@ -9,6 +9,7 @@ use highwater_connectors::output::{OutputConnector, Transmitted};
 use highwater_zset::Delta;
 use tokio::sync::mpsc::UnboundedReceiver;
 
+use crate::definition::combined;
 use crate::engine::panic_message;
 use crate::event::{EndpointId, Event, OutputMessage};
 use crate::input_thread::transport_message;
@@ -76,8 +77,7 @@ fn write_all(
 impl OutputWriter {
     /// Writes the changes of a step.
     fn write(&mut self, step: u64, deltas: &[Delta]) -> Result<Transmitted, TransportError> {
-        let delta = Delta::concat(&self.schema, deltas)
-            .map_err(|error| EncodeError::Arrow(error.to_string()))?;
+        let delta = combined(&self.schema, deltas).map_err(EncodeError::from)?;
         let transmitted = self.connector.write(step, &delta)?;
         self.connector.step_done(step)?;
         Ok(transmitted)

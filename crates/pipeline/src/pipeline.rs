@@ -496,9 +496,8 @@ fn open_output(
     definition: &Definition,
     view: usize,
 ) -> std::result::Result<OutputWriter, TransportError> {
-    let planned = definition.plan.views.get(view);
-    let planned = planned.ok_or_else(|| ConfigError::new(format!("there is no view {view}")))?;
-    let schema = planned.schema.clone();
+    let schema = definition.schema(RelationRef::View(view));
+    let schema = schema.ok_or_else(|| ConfigError::new(format!("there is no view {view}")))?;
     let connector = OutputConnector::open(config, &setup.relation, schema.clone(), None)?;
     Ok(OutputWriter { connector, schema })
 }
