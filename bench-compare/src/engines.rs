@@ -1,7 +1,7 @@
 //! The engines: how each is built and run as a process, and what comes back.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use highwater_bench::options::Options;
@@ -75,16 +75,12 @@ impl Engine {
 
     /// Compiles it, if it is one of Rust.
     pub fn build(self) -> Result<()> {
-        let Some((manifest, package)) = self.package() else {
+        let Some(mut command) = self.cargo("build") else {
             return Ok(());
         };
-        let status = Command::new(cargo())
-            .args(["build", "--release", "--package", package])
-            .arg("--manifest-path")
-            .arg(manifest)
-            .status()?;
+        let status = command.status()?;
         if !status.success() {
-            return Err(format!("{package} does not compile").into());
+            return Err(format!("{} does not compile", self.name()).into());
         }
         Ok(())
     }
@@ -97,28 +93,33 @@ impl Engine {
         }
     }
 
-    fn package(self) -> Option<(PathBuf, &'static str)> {
+    /// `cargo build` or `cargo run` of its program, if it is one of Rust. Highwater is selected as a
+    /// binary of its whole workspace, so that it is built as users build it.
+    fn cargo(self, verb: &str) -> Option<Command> {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
-        match self {
-            Self::Highwater => Some((here.join("../Cargo.toml"), "highwater-bench")),
-            Self::Dbsp { .. } => Some((here.join("Cargo.toml"), "dbsp-orders")),
-            Self::DuckDb | Self::DataFusion => None,
-        }
+        let (manifest, selection) = match self {
+            Self::Highwater => ("../Cargo.toml", ["--bin", "highwater-bench"]),
+            Self::Dbsp { .. } => ("Cargo.toml", ["--package", "dbsp-orders"]),
+            Self::DuckDb | Self::DataFusion => return None,
+        };
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+        let mut command = Command::new(cargo);
+        command
+            .args([verb, "--release", "--quiet"])
+            .args(selection)
+            .arg("--manifest-path")
+            .arg(here.join(manifest));
+        Some(command)
     }
 
     fn run_steps(self, options: &Options) -> Result<Outcome> {
-        let (manifest, package) = self.package().ok_or("not an engine of Rust")?;
+        let mut command = self.cargo("run").ok_or("not an engine of Rust")?;
+        command.arg("--");
         let storage = TempDir::new()?;
         let mut options = options.clone();
         if self == (Self::Dbsp { storage: true }) {
             options.storage = Some(storage.path().to_string_lossy().into_owned());
         }
-        let mut command = Command::new(cargo());
-        command
-            .args(["run", "--release", "--quiet", "--package", package])
-            .arg("--manifest-path")
-            .arg(manifest)
-            .arg("--");
         if self == Self::Highwater {
             command.args(["orders", "--json"]);
         }
@@ -154,10 +155,6 @@ impl Engine {
             },
         })
     }
-}
-
-fn cargo() -> String {
-    std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
 }
 
 fn last_line(command: &mut Command) -> Result<String> {
