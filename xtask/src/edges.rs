@@ -91,7 +91,11 @@ pub const FENCES: &[Fence] = &[
     fence("datafusion", &["highwater-sql"]),
     fence("axum", &["highwater-server"]),
     fence("utoipa", &["highwater-types", "highwater-server"]),
-    fence("ureq", &["highwater-connectors"]),
+    // The others are clients of their own HTTP interface, in tests.
+    fence(
+        "ureq",
+        &["highwater-connectors", "highwater-server", "highwater-cli"],
+    ),
     fence("csv", &["highwater-connectors", "highwater-cli"]),
     fence("clap", &["highwater-cli"]),
     fence("indicatif", &["highwater-cli"]),

@@ -34,13 +34,6 @@ pub(crate) fn order_prefixes(columns: &[ArrayRef], order: &[OrderColumn], rows: 
 /// Left-aligned prefixes, and how many bits tell all values apart (`None`: not even 64 do).
 fn column_prefixes(array: &dyn Array, options: SortOptions) -> (Vec<u64>, Option<u32>) {
     let column = Column::new(array);
-    let signed = |bits: u64, width: u32| (bits ^ (1 << (width - 1))) << (64 - width);
-    let unsigned = |bits: u64, width: u32| bits << (64 - width);
-    let float = |bits: u64, width: u32| {
-        let sign = 1 << (width - 1);
-        let ordered = if bits & sign == 0 { bits | sign } else { !bits };
-        ordered << (64 - width)
-    };
     let kind = array.data_type();
     let is_unsigned = kind.is_unsigned_integer();
     let rows = array.len();
@@ -51,13 +44,20 @@ fn column_prefixes(array: &dyn Array, options: SortOptions) -> (Vec<u64>, Option
                 (_, true) => unsigned(bits, $width),
                 _ => signed(bits, $width),
             };
+            let prefix = |row: usize| map(u64::from($values[row]));
             (
-                prefixes_with_nulls(&column, rows, options, $width, |row| {
-                    map(u64::from($values[row]))
-                }),
+                prefixes_with_nulls(&column, rows, options, $width, prefix),
                 Some($width + 1),
             )
         }};
+    }
+    macro_rules! wide {
+        ($prefix:expr) => {
+            (
+                prefixes_with_nulls(&column, rows, options, 64, $prefix),
+                None,
+            )
+        };
     }
     match &column.values {
         Values::Width1(values) => narrow!(values, 8),
@@ -74,10 +74,7 @@ fn column_prefixes(array: &dyn Array, options: SortOptions) -> (Vec<u64>, Option
                 (_, true) => bits,
                 _ => signed(bits, 64),
             };
-            (
-                prefixes_with_nulls(&column, rows, options, 64, |row| map(values[row])),
-                None,
-            )
+            wide!(|row: usize| map(values[row]))
         }
         Values::Width16(values) => {
             // A decimal's upper half is almost always 0 or -1: saturate to 64 bits instead.
@@ -87,32 +84,30 @@ fn column_prefixes(array: &dyn Array, options: SortOptions) -> (Vec<u64>, Option
                     64,
                 )
             };
-            (
-                prefixes_with_nulls(&column, rows, options, 64, |row| map(values[row])),
-                None,
-            )
+            wide!(|row: usize| map(values[row]))
         }
-        Values::Bytes(bytes) => (
-            prefixes_with_nulls(&column, rows, options, 64, |row| {
-                first_bytes(bytes.value(row))
-            }),
-            None,
-        ),
-        Values::LargeBytes(bytes) => (
-            prefixes_with_nulls(&column, rows, options, 64, |row| {
-                first_bytes(bytes.value(row))
-            }),
-            None,
-        ),
-        Values::FixedBytes(bytes) => (
-            prefixes_with_nulls(&column, rows, options, 64, |row| {
-                first_bytes(bytes.value(row))
-            }),
-            None,
-        ),
+        Values::Bytes(bytes) => wide!(|row: usize| first_bytes(bytes.value(row))),
+        Values::LargeBytes(bytes) => wide!(|row: usize| first_bytes(bytes.value(row))),
+        Values::FixedBytes(bytes) => wide!(|row: usize| first_bytes(bytes.value(row))),
         // No prefix: the comparator decides everything.
         Values::Other(_) => (vec![0; rows], None),
     }
+}
+
+/// Left-aligned bits that order as the signed integer of `width` bits does.
+fn signed(bits: u64, width: u32) -> u64 {
+    (bits ^ (1 << (width - 1))) << (64 - width)
+}
+
+fn unsigned(bits: u64, width: u32) -> u64 {
+    bits << (64 - width)
+}
+
+/// As IEEE 754's total order, which is SQL's after canonicalisation.
+fn float(bits: u64, width: u32) -> u64 {
+    let sign = 1 << (width - 1);
+    let ordered = if bits & sign == 0 { bits | sign } else { !bits };
+    ordered << (64 - width)
 }
 
 fn first_bytes(bytes: &[u8]) -> u64 {
