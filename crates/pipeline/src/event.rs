@@ -129,9 +129,12 @@ pub enum Request {
     StartTransaction(Reply<Result<i64>>),
     CommitTransaction(Reply<Result<i64>>),
     /// Look at the state.
-    Inspect(Box<dyn FnOnce(&Controller, Moment) + Send>),
+    Inspect(Inspection),
     Stop(Reply<()>),
 }
+
+/// Reads what it wants of the state and answers by itself.
+pub type Inspection = Box<dyn FnOnce(&Controller, Moment) + Send>;
 
 /// Which endpoint a token is for.
 #[derive(Clone, Debug)]

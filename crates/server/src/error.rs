@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 #[derive(Clone, Debug)]
 pub struct ApiError {
     pub status: StatusCode,
-    pub body: ErrorResponse,
+    pub body: Box<ErrorResponse>,
 }
 
 /// What a route answers.
@@ -24,7 +24,7 @@ impl ApiError {
     pub(crate) fn new(status: StatusCode, code: &str, message: impl Into<String>) -> Self {
         Self {
             status,
-            body: ErrorResponse::new(code, message),
+            body: Box::new(ErrorResponse::new(code, message)),
         }
     }
 

@@ -74,7 +74,7 @@ impl QueryEngine {
         let tables = program.tables.iter().map(|table| QueriedRelation {
             name: table.relation.name.clone(),
             schema: Arc::clone(&table.schema),
-            is_materialized: table.materialized,
+            is_materialized: table.materialized || !table.primary_key.is_empty(),
             remedy: "add WITH ('materialized' = 'true') to its CREATE TABLE",
         });
         let views = program.views.iter().map(|view| QueriedRelation {

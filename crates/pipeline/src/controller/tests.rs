@@ -1,286 +1,23 @@
+//! What the controller decides, event by event.
+
+mod bench;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Int64Array, RecordBatch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use chrono::DateTime;
-use highwater_circuit::dataflow::{RelationRef, StepOutput};
+use highwater_circuit::dataflow::RelationRef;
 use highwater_circuit::error::Error as CircuitError;
-use highwater_circuit::plan::{NodeIndex, Plan, TableDefinition, ViewDefinition};
-use highwater_circuit::table_input::TableInput;
 use highwater_connectors::error::{RowError, RowErrors};
-use highwater_connectors::input::Progress;
-use highwater_connectors::table::InputTable;
-use highwater_types::relation::{self, ColumnType, Relation, SqlType};
 use highwater_types::stats::PipelineState;
 use highwater_types::transaction::TransactionStatus;
-use highwater_zset::{Delta, Layout, RowHasher, Snapshot};
-use serde_json::Value;
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::sync::oneshot;
+use highwater_zset::{Layout, RowHasher, Snapshot};
+use tokio::sync::mpsc::unbounded_channel;
 use uuid::Uuid;
 
 use super::*;
-use crate::definition::{TableSetup, ViewSetup};
-use crate::event::{FollowRequest, HttpEndpoint, InputPiece, OutputMessage, Reply, TokenEndpoint};
+use crate::event::OutputMessage;
 use crate::gate::Gate;
-
-fn schema() -> SchemaRef {
-    Arc::new(Schema::new(vec![Field::new("a", DataType::Int64, true)]))
-}
-
-fn relation(name: &str) -> Relation {
-    Relation {
-        name: name.to_owned(),
-        case_sensitive: false,
-        fields: vec![relation::Field {
-            name: "a".to_owned(),
-            case_sensitive: false,
-            columntype: ColumnType {
-                sql_type: SqlType::BigInt,
-                nullable: true,
-                precision: None,
-                scale: None,
-                component: None,
-                fields: None,
-                key: None,
-                value: None,
-            },
-            default: None,
-            unused: false,
-        }],
-        materialized: true,
-        primary_key: None,
-        properties: Default::default(),
-    }
-}
-
-/// Tables `t0`, `t1`; views `v0` (materialized), `v1` (not).
-fn definition() -> Definition {
-    let table = |index: usize| TableDefinition {
-        name: format!("t{index}"),
-        schema: schema(),
-        primary_key: Vec::new(),
-        node: NodeIndex(index),
-        contents: Some(NodeIndex(index)),
-    };
-    let view = |index: usize, contents| ViewDefinition {
-        name: format!("v{index}"),
-        schema: schema(),
-        node: NodeIndex(index),
-        contents,
-    };
-    let plan = Plan {
-        nodes: Vec::new(),
-        tables: vec![table(0), table(1)],
-        views: vec![view(0, Some(NodeIndex(0))), view(1, None)],
-    };
-    let setup = |name: &str| TableSetup {
-        input: InputTable::new(relation(name), schema(), Vec::new()).unwrap(),
-        append_only: false,
-        connectors: Vec::new(),
-    };
-    let view_setup = |name: &str| ViewSetup {
-        relation: relation(name),
-        connectors: Vec::new(),
-    };
-    Definition {
-        plan: Arc::new(plan),
-        tables: vec![setup("t0"), setup("t1")],
-        views: vec![view_setup("v0"), view_setup("v1")],
-    }
-}
-
-fn rows(count: i64) -> RecordBatch {
-    let column = Arc::new(Int64Array::from_iter_values(0..count));
-    RecordBatch::try_new(schema(), vec![column]).unwrap()
-}
-
-/// A controller whose engine is the test.
-struct Bench {
-    controller: Controller,
-    now: Duration,
-    /// Steps submitted and not answered: number, table, rows.
-    submitted: VecDeque<(u64, Vec<(usize, usize)>)>,
-    released: u64,
-    published: u64,
-    started: Vec<EndpointId>,
-    finished: bool,
-}
-
-impl Bench {
-    fn new(settings: Settings) -> Self {
-        let mut bench = Self::before_begin(settings);
-        bench.begin();
-        bench
-    }
-
-    fn before_begin(settings: Settings) -> Self {
-        let moment = Moment {
-            elapsed: Duration::ZERO,
-            wall: DateTime::from_timestamp(1_700_000_000, 0).unwrap(),
-        };
-        Self {
-            controller: Controller::new(Arc::new(definition()), settings, Uuid::nil(), moment),
-            now: Duration::ZERO,
-            submitted: VecDeque::new(),
-            released: 0,
-            published: 0,
-            started: Vec::new(),
-            finished: false,
-        }
-    }
-
-    /// The first step is answered, the pipeline runs.
-    fn begin(&mut self) {
-        let first = StepOutput {
-            epoch: 0,
-            changes: Vec::new(),
-            contents: Vec::new(),
-        };
-        let actions = self.controller.begin(first, Duration::from_millis(2));
-        self.perform(actions);
-        self.request(|reply| Request::SetRunning(true, reply))
-            .unwrap();
-    }
-
-    fn moment(&self) -> Moment {
-        let wall = DateTime::from_timestamp(1_700_000_000, 0).unwrap() + self.now;
-        Moment {
-            elapsed: self.now,
-            wall,
-        }
-    }
-
-    fn apply(&mut self, event: Event) {
-        let actions = self.controller.apply(self.moment(), event);
-        self.perform(actions);
-    }
-
-    fn perform(&mut self, actions: Vec<Action>) {
-        for action in actions {
-            match action {
-                Action::Submit { step, inputs } => {
-                    let rows = inputs.iter().map(|(table, input)| (*table, input.len()));
-                    self.submitted.push_back((step, rows.collect()));
-                }
-                Action::Publish(contents) => self.published = contents.step(),
-                Action::Send { sender, message } => drop(sender.send(message)),
-                Action::Sent { step } => assert_eq!(step, self.published, "published before sent"),
-                Action::Release {
-                    gate,
-                    records,
-                    bytes,
-                } => {
-                    self.released += records;
-                    gate.release(records, bytes);
-                }
-                Action::SetPaused { gate, paused } => gate.set_paused(paused),
-                Action::StartInput(endpoint) => self.started.push(endpoint),
-                Action::Close(gate) => gate.close(),
-                Action::StopEngine => {}
-                Action::Finish => self.finished = true,
-            }
-        }
-    }
-
-    fn request<T>(&mut self, request: impl FnOnce(Reply<T>) -> Request) -> T {
-        let (reply, mut answer) = oneshot::channel();
-        self.apply(Event::Request(request(reply)));
-        answer.try_recv().unwrap()
-    }
-
-    fn open(&mut self, name: &str, table: usize) -> EndpointId {
-        let gate = Arc::new(Gate::new(1_000, 1_000_000, false));
-        let HttpEndpoint { id, .. } = self
-            .request(|reply| Request::OpenHttpInput {
-                name: name.to_owned(),
-                table,
-                gate,
-                reply,
-            })
-            .unwrap();
-        id
-    }
-
-    fn push(&mut self, endpoint: EndpointId, count: i64) {
-        self.push_with(endpoint, count, RowErrors::default());
-    }
-
-    fn push_with(&mut self, endpoint: EndpointId, count: i64, errors: RowErrors) {
-        self.apply(Event::Input(InputPiece {
-            endpoint,
-            changes: TableInput::insertions(rows(count)),
-            errors,
-            bytes: 10 * count as u64,
-            position: Value::Null,
-            progress: Progress::default(),
-        }));
-    }
-
-    /// Answers the oldest step: it changed nothing.
-    fn answer(&mut self) {
-        self.answer_with(Vec::new(), Vec::new());
-    }
-
-    fn answer_with(
-        &mut self,
-        changes: Vec<(usize, Vec<Delta>)>,
-        contents: Vec<(RelationRef, Vec<Snapshot>)>,
-    ) {
-        let (step, _) = self.submitted.pop_front().unwrap();
-        let output = StepOutput {
-            epoch: step,
-            changes,
-            contents,
-        };
-        let busy = Duration::from_millis(2);
-        self.apply(Event::StepDone { output, busy });
-    }
-
-    fn stats(&self) -> highwater_types::stats::PipelineStats {
-        self.controller.stats(self.moment(), true)
-    }
-
-    fn token(&mut self, endpoint: EndpointId) -> String {
-        self.request(|reply| Request::Token {
-            endpoint: TokenEndpoint::Id(endpoint),
-            reply,
-        })
-        .unwrap()
-    }
-
-    fn follow(
-        &mut self,
-        relation: RelationRef,
-        send_snapshot: bool,
-        backpressure: bool,
-    ) -> Result<(EndpointId, UnboundedReceiver<OutputMessage>)> {
-        let (sender, receiver) = unbounded_channel();
-        let (id, _) = self.request(|reply| {
-            Request::Follow(FollowRequest {
-                name: "follower".to_owned(),
-                relation,
-                send_snapshot,
-                backpressure,
-                sender,
-                reply,
-            })
-        })?;
-        Ok((id, receiver))
-    }
-}
-
-fn one_row() -> Vec<Delta> {
-    vec![Delta::insertions(rows(1))]
-}
-
-fn changed_step(message: OutputMessage) -> u64 {
-    match message {
-        OutputMessage::Changes { step, .. } => step,
-        other => panic!("no changes: {other:?}"),
-    }
-}
+use bench::{Bench, changed_step, one_row, schema};
 
 #[test]
 fn rows_enter_steps_in_the_order_of_their_arrival() {
@@ -737,7 +474,7 @@ fn connectors_are_paused_by_their_users_and_with_the_pipeline() {
         start_after: Vec::new(),
     });
     bench.begin();
-    let mut set = |bench: &mut Bench, endpoint: &str, paused| {
+    let set = |bench: &mut Bench, endpoint: &str, paused| {
         bench.request(|reply| Request::SetInputPaused {
             endpoint: endpoint.to_owned(),
             paused,

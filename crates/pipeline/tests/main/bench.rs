@@ -26,19 +26,19 @@ use highwater_types::connector::{ConnectorConfig, Direction, parse_connectors};
 use highwater_types::relation::{self, ColumnType, Relation, SqlType};
 use highwater_zset::{Delta, RowHasher};
 
-pub const ACCOUNTS: usize = 0;
-pub const LOG: usize = 1;
-pub const TOTAL: RelationRef = RelationRef::View(0);
-pub const COPY: RelationRef = RelationRef::View(1);
+pub(crate) const ACCOUNTS: usize = 0;
+pub(crate) const LOG: usize = 1;
+pub(crate) const TOTAL: RelationRef = RelationRef::View(0);
+pub(crate) const COPY: RelationRef = RelationRef::View(1);
 
 /// What tests vary.
 #[derive(Default)]
-pub struct Program {
-    pub accounts_connectors: &'static str,
-    pub log_connectors: String,
-    pub copy_connectors: String,
-    pub log_is_append_only: bool,
-    pub with_single: bool,
+pub(crate) struct Program {
+    pub(crate) accounts_connectors: &'static str,
+    pub(crate) log_connectors: String,
+    pub(crate) copy_connectors: String,
+    pub(crate) log_is_append_only: bool,
+    pub(crate) with_single: bool,
 }
 
 fn schema() -> SchemaRef {
@@ -117,7 +117,7 @@ fn connectors(text: &str, direction: Direction) -> Vec<ConnectorConfig> {
     parse_connectors(text, direction).unwrap()
 }
 
-pub fn definition(program: &Program) -> Definition {
+pub(crate) fn definition(program: &Program) -> Definition {
     let mut builder = PlanBuilder::new(RowHasher::new(0));
     let accounts = builder.table("accounts", &schema(), vec![0], true, "");
     let log = builder.table("log", &schema(), Vec::new(), false, "");
@@ -169,7 +169,7 @@ pub fn definition(program: &Program) -> Definition {
 }
 
 /// A running pipeline.
-pub async fn start(program: &Program, settings: Settings) -> Pipeline {
+pub(crate) async fn start(program: &Program, settings: Settings) -> Pipeline {
     let clock = Arc::new(SystemClock::new());
     let pipeline = Pipeline::start(definition(program), settings, clock).unwrap();
     pipeline.resume().await.unwrap();
@@ -177,7 +177,7 @@ pub async fn start(program: &Program, settings: Settings) -> Pipeline {
 }
 
 /// `(id, balance, weight)` as a decoded piece of a request.
-pub fn piece(rows: &[(i64, i64, i64)]) -> Decoded {
+pub(crate) fn piece(rows: &[(i64, i64, i64)]) -> Decoded {
     let column = |pick: fn(&(i64, i64, i64)) -> i64| -> ArrayRef {
         Arc::new(Int64Array::from_iter_values(rows.iter().map(pick)))
     };
@@ -195,14 +195,14 @@ pub fn piece(rows: &[(i64, i64, i64)]) -> Decoded {
 }
 
 /// Pushes on a thread that may block.
-pub async fn push(input: &HttpInput, rows: &[(i64, i64, i64)]) {
+pub(crate) async fn push(input: &HttpInput, rows: &[(i64, i64, i64)]) {
     let (input, piece) = (input.clone(), piece(rows));
     let pushed = tokio::task::spawn_blocking(move || input.push(piece, 0, false));
     assert!(pushed.await.unwrap().unwrap().is_empty());
 }
 
 /// Waits for a condition; fails after a long time.
-pub async fn eventually<F>(what: &str, mut condition: impl FnMut() -> F)
+pub(crate) async fn eventually<F>(what: &str, mut condition: impl FnMut() -> F)
 where
     F: Future<Output = bool>,
 {
@@ -213,7 +213,7 @@ where
     }
 }
 
-pub async fn completed(pipeline: &Pipeline, input: &HttpInput) {
+pub(crate) async fn completed(pipeline: &Pipeline, input: &HttpInput) {
     let token = pipeline.http_token(input).await.unwrap();
     eventually("the token is complete", || async {
         pipeline.completion(&token).await.unwrap().1
@@ -222,7 +222,7 @@ pub async fn completed(pipeline: &Pipeline, input: &HttpInput) {
 }
 
 /// Rows of deltas with their weights, zeros left out, sorted.
-pub fn rows_of(deltas: &[Delta]) -> Vec<(Vec<Option<i64>>, i64)> {
+pub(crate) fn rows_of(deltas: &[Delta]) -> Vec<(Vec<Option<i64>>, i64)> {
     let mut sums = std::collections::BTreeMap::new();
     for delta in deltas {
         for row in 0..delta.len() {
@@ -239,14 +239,14 @@ pub fn rows_of(deltas: &[Delta]) -> Vec<(Vec<Option<i64>>, i64)> {
 }
 
 /// The contents of a relation.
-pub fn contents_of(contents: &Contents, relation: RelationRef) -> Vec<(Vec<Option<i64>>, i64)> {
+pub(crate) fn contents_of(contents: &Contents, relation: RelationRef) -> Vec<(Vec<Option<i64>>, i64)> {
     let snapshots = contents.snapshots(relation);
     let deltas: Vec<Delta> = snapshots.iter().flat_map(|it| it.scan().unwrap()).collect();
     rows_of(&deltas)
 }
 
 /// `(count, sum)` of the accounts.
-pub fn total_of(contents: &Contents) -> (i64, Option<i64>) {
+pub(crate) fn total_of(contents: &Contents) -> (i64, Option<i64>) {
     let rows = contents_of(contents, TOTAL);
     assert_eq!(rows.len(), 1, "a global aggregate has one row: {rows:?}");
     assert_eq!(rows[0].1, 1);

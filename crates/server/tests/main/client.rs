@@ -18,39 +18,40 @@ use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
 /// A pipeline called `test` behind HTTP.
-pub struct Served {
+pub(crate) struct Served {
     address: SocketAddr,
     agent: ureq::Agent,
-    pub pipeline: Pipeline,
-    runtime: Runtime,
+    pub(crate) pipeline: Pipeline,
+    /// Runs the server until the test ends.
+    _runtime: Runtime,
     stop: Option<oneshot::Sender<()>>,
 }
 
 /// A reply, whatever its status.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: u16,
-    pub content_type: String,
-    pub bytes: Vec<u8>,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) content_type: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Reply {
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.bytes).unwrap()
     }
 
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.bytes).unwrap_or_else(|_| panic!("no JSON: {self:?}"))
     }
 
     /// The JSON of a success.
-    pub fn ok(&self) -> Value {
+    pub(crate) fn ok(&self) -> Value {
         assert_eq!(self.status, 200, "{}", self.text());
         self.json()
     }
 
     /// Asserts an error reply; returns its message.
-    pub fn error(&self, status: u16, code: &str) -> String {
+    pub(crate) fn error(&self, status: u16, code: &str) -> String {
         let body = self.json();
         assert_eq!(
             (self.status, body["error_code"].as_str().unwrap()),
@@ -62,11 +63,11 @@ impl Reply {
     }
 }
 
-pub fn serve_program(sql: &str) -> Served {
+pub(crate) fn serve_program(sql: &str) -> Served {
     serve_with(sql, Settings::default())
 }
 
-pub fn serve_with(sql: &str, settings: Settings) -> Served {
+pub(crate) fn serve_with(sql: &str, settings: Settings) -> Served {
     let runtime = Runtime::new().unwrap();
     let options = CompileOptions {
         hasher: RowHasher::new(settings.hash_seed),
@@ -98,26 +99,26 @@ pub fn serve_with(sql: &str, settings: Settings) -> Served {
         address,
         agent: agent.into(),
         pipeline,
-        runtime,
+        _runtime: runtime,
         stop: Some(stop),
     }
 }
 
 impl Served {
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub fn get(&self, path: &str) -> Reply {
+    pub(crate) fn get(&self, path: &str) -> Reply {
         reply(self.agent.get(self.url(path)).call().unwrap())
     }
 
-    pub fn post(&self, path: &str, body: impl AsRef<[u8]>) -> Reply {
+    pub(crate) fn post(&self, path: &str, body: impl AsRef<[u8]>) -> Reply {
         reply(self.agent.post(self.url(path)).send(body.as_ref()).unwrap())
     }
 
     /// The rows of a query, as JSON.
-    pub fn query(&self, sql: &str) -> Vec<Value> {
+    pub(crate) fn query(&self, sql: &str) -> Vec<Value> {
         let reply = self.get(&format!("/query?format=json&sql={}", encode(sql)));
         assert_eq!(reply.status, 200, "{}", reply.text());
         reply
@@ -128,13 +129,13 @@ impl Served {
     }
 
     /// Sends rows and waits until they are visible.
-    pub fn insert(&self, path: &str, body: &str) {
+    pub(crate) fn insert(&self, path: &str, body: &str) {
         let reply = self.post(path, body);
         let token = reply.ok()["token"].as_str().unwrap().to_owned();
         self.wait(&token);
     }
 
-    pub fn wait(&self, token: &str) {
+    pub(crate) fn wait(&self, token: &str) {
         let start = Instant::now();
         loop {
             let status = self.get(&format!("/completion_status?token={token}")).ok();
@@ -147,7 +148,7 @@ impl Served {
     }
 
     /// Follows a relation; the lines of the reply are read on demand.
-    pub fn follow(&self, path: &str) -> Lines {
+    pub(crate) fn follow(&self, path: &str) -> Lines {
         let reply = self.agent.post(self.url(path)).send_empty().unwrap();
         assert_eq!(reply.status(), 200);
         Lines {
@@ -155,32 +156,28 @@ impl Served {
         }
     }
 
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
         }
     }
-
-    pub fn block_on<T>(&self, future: impl Future<Output = T>) -> T {
-        self.runtime.block_on(future)
-    }
 }
 
 /// The chunks of a followed relation.
-pub struct Lines {
+pub(crate) struct Lines {
     reader: Box<dyn BufRead + Send>,
 }
 
 impl Lines {
     /// The next line; none at the end.
-    pub fn next(&mut self) -> Option<Value> {
+    pub(crate) fn next(&mut self) -> Option<Value> {
         let mut line = String::new();
         self.reader.read_line(&mut line).unwrap();
         (!line.is_empty()).then(|| serde_json::from_str(&line).unwrap())
     }
 
     /// Changes until everything up to `step` has come.
-    pub fn until(&mut self, step: u64) -> Vec<Value> {
+    pub(crate) fn until(&mut self, step: u64) -> Vec<Value> {
         let mut changes = Vec::new();
         loop {
             let chunk = self.next().expect("the stream goes on");
@@ -210,7 +207,7 @@ fn reply(response: ureq::http::Response<ureq::Body>) -> Reply {
 }
 
 /// Percent-encodes a query parameter or a path segment.
-pub fn encode(text: &str) -> String {
+pub(crate) fn encode(text: &str) -> String {
     text.bytes()
         .map(|byte| match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => char::from(byte).to_string(),

@@ -11,6 +11,7 @@ use crate::client::{encode, serve_program, serve_with};
 
 const PROGRAM: &str = "
     CREATE TABLE t (id INT NOT NULL PRIMARY KEY, name VARCHAR) WITH ('materialized' = 'true');
+    CREATE TABLE keyed (id INT NOT NULL PRIMARY KEY);
     CREATE TABLE unkept (id INT);
     CREATE VIEW plain AS SELECT id FROM t;
     CREATE MATERIALIZED VIEW names AS SELECT name, COUNT(*) AS n FROM t GROUP BY name;
@@ -115,6 +116,16 @@ fn mistakes_are_400() {
         .get(&path("xml", "SELECT 1"))
         .error(400, "InvalidParam");
     served.get("/query").error(400, "InvalidParam");
+}
+
+#[test]
+fn a_table_with_a_key_is_kept_anyway() {
+    let served = serve_program(PROGRAM);
+    served.insert("/ingress/keyed", "1\n2\n1\n");
+    assert_eq!(
+        served.query("SELECT COUNT(*) AS n FROM keyed"),
+        [json!({"n": 2})]
+    );
 }
 
 #[test]
