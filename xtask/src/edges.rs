@@ -99,6 +99,8 @@ pub const FENCES: &[Fence] = &[
     fence("csv", &["highwater-connectors", "highwater-cli"]),
     fence("clap", &["highwater-cli"]),
     fence("indicatif", &["highwater-cli"]),
+    // The allocator is a binary's choice.
+    fence("mimalloc", &["highwater-cli", "highwater-bench"]),
     fence("anyhow", &["highwater-cli", "xtask"]),
 ];
 
