@@ -3,7 +3,7 @@
 //! Start reading at [`controller`]: `apply(moment, event)` decides everything and does nothing but
 //! return [`event::Action`]s. Around it, [`pipeline`] runs the waiting half on a thread of its own:
 //! it takes the next event from one channel, applies it, and performs the actions. One more thread
-//! owns the dataflow ([`engine`]), and each connector has one ([`input_thread`], [`output_thread`]).
+//! owns the dataflow (`engine`), and each connector has one (`input_thread`, `output_thread`).
 //! Pushers wait at their [`gate::Gate`] while their queue is full: that is all back-pressure.
 //!
 //! This crate knows nothing of SQL text or HTTP.

@@ -1,7 +1,7 @@
 //! The HTTP interface of a pipeline.
 //!
 //! [`serve`] answers requests until it is told to stop. Routes are listed in [`routes`]; each group
-//! is a file there. [`error`] is the one table from error kinds to status codes, [`names`] the rules
+//! is a file there. [`error`] is the one table from error kinds to status codes, `names` the rules
 //! for identifiers in paths. [`definition`] turns a compiled program into what a pipeline runs.
 
 pub mod definition;
