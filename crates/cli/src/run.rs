@@ -24,6 +24,9 @@ use crate::{format, views};
 /// How often progress is looked at.
 const POLL: Duration = Duration::from_millis(50);
 
+/// Each follower has a thread, and each request that sends rows while it does.
+const BLOCKING_THREADS_MAX: usize = 4_096;
+
 /// Inputs without an end count as loaded after this long.
 const ENDLESS_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -40,6 +43,7 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode> {
     report(&options.file, &compiled.program.warnings);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
         .build()
         .context("cannot start the runtime")?;
     let code = runtime.block_on(async {
@@ -116,10 +120,13 @@ async fn stay(options: &RunOptions, compiled: Compiled, settings: Settings) -> R
                 report_inputs(&inputs);
                 show_views(&pipeline, options.show)?;
             }
+            // Interrupted while it loaded.
+            Err(error) if is_stopped(&error) => {}
             Err(error) => eprintln!("error: {error:#}"),
         }
     }
-    if !server.is_finished() {
+    let is_alive = pipeline.is_running().await.map_err(anyhow::Error::from);
+    if !is_alive.is_err_and(|error| is_stopped(&error)) {
         eprint!("{}", hints(&program, &address.to_string()));
     }
     server
@@ -135,10 +142,7 @@ async fn load(pipeline: &Pipeline, may_be_endless: bool) -> Result<Vec<InputProg
     let mut display = Display::new();
     let started = Instant::now();
     loop {
-        let inputs = match pipeline.progress().await {
-            Ok(inputs) => inputs,
-            Err(error) => bail!(error),
-        };
+        let inputs = pipeline.progress().await?;
         pipeline.is_running().await?;
         let metrics = pipeline.stats(false).await?.global_metrics;
         let is_settled = |input: &InputProgress| {
@@ -160,6 +164,13 @@ async fn load(pipeline: &Pipeline, may_be_endless: bool) -> Result<Vec<InputProg
         display.show(&inputs);
         tokio::time::sleep(POLL).await;
     }
+}
+
+fn is_stopped(error: &anyhow::Error) -> bool {
+    matches!(
+        error.downcast_ref(),
+        Some(highwater_pipeline::Error::Stopped)
+    )
 }
 
 /// Says what went wrong with inputs; true if one of them failed.

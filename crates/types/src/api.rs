@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 /// Reply of `POST /ingress/{table}` and of `…/completion_token`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -56,28 +55,6 @@ pub struct RuntimeStatusDetails {
 pub struct ConnectorStats {
     /// Transport, parse and encode errors.
     pub num_errors: u64,
-}
-
-/// One line of the reply of `POST /egress/{relation}`.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct EgressChunk<'a> {
-    /// Counts the chunks of this reply from 0.
-    pub sequence_number: u64,
-    /// True while the present contents are sent, before any change.
-    pub snapshot: bool,
-    /// Format `json`: an array of `{"insert": row}` and `{"delete": row}`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Vec<Object>>)]
-    pub json_data: Option<&'a RawValue>,
-    /// Format `csv`: rows with their weights in a last column.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub text_data: Option<&'a str>,
-    /// On the last chunk of a step (or of the snapshot): everything up to this step has been sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub processed_steps: Option<u64>,
-    /// On the very last chunk, if the stream ends for a reason other than a stop of the pipeline.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub error: Option<&'a str>,
 }
 
 /// One metric of `GET /metrics?format=json`.
@@ -176,22 +153,5 @@ mod tests {
             "storage_status_details": {"checkpoints": []},
         });
         assert_eq!(serde_json::to_value(status).unwrap(), expected);
-    }
-
-    #[test]
-    fn egress_chunks_leave_out_what_is_not_there() {
-        let rows = RawValue::from_string(r#"[{"insert":{"a":1.50}}]"#.to_owned()).unwrap();
-        let chunk = EgressChunk {
-            sequence_number: 7,
-            snapshot: false,
-            json_data: Some(&rows),
-            text_data: None,
-            processed_steps: Some(3),
-            error: None,
-        };
-        assert_eq!(
-            serde_json::to_string(&chunk).unwrap(),
-            r#"{"sequence_number":7,"snapshot":false,"json_data":[{"insert":{"a":1.50}}],"processed_steps":3}"#
-        );
     }
 }
