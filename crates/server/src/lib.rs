@@ -7,6 +7,7 @@
 pub mod definition;
 pub mod error;
 
+mod drain;
 mod extract;
 mod names;
 pub mod routes;

@@ -21,6 +21,7 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
 
+use crate::drain::drain;
 use crate::error::{ApiError, ApiResult};
 use crate::state::ServerState;
 
@@ -41,6 +42,7 @@ pub fn router(state: ServerState) -> Router {
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::map_response(no_cache))
+        .layer(middleware::from_fn(drain))
         .with_state(state)
 }
 

@@ -251,6 +251,29 @@ fn a_full_pipeline_stops_reading_the_body() {
     served.post("/start", "");
 }
 
+/// A refused request is read to its end, so the next one on the same connection is answered.
+#[test]
+fn a_refusal_keeps_the_connection() {
+    let served = serve_program(PROGRAM);
+    let address = served.url("").replace("http://", "");
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    for _ in 0..3 {
+        stream
+            .write_all(b"POST /ingress/nowhere HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n")
+            .unwrap();
+        // The rows come after the server has made up its mind.
+        std::thread::sleep(Duration::from_millis(50));
+        stream.write_all(b"1,x\n").unwrap();
+        let mut answer = [0; 4096];
+        let length = stream.read(&mut answer).unwrap();
+        let answer = std::str::from_utf8(&answer[..length]).unwrap();
+        assert!(answer.starts_with("HTTP/1.1 404"), "{answer}");
+    }
+}
+
 #[test]
 fn a_body_that_breaks_off_is_no_success() {
     let served = serve_program(PROGRAM);
