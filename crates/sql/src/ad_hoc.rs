@@ -16,7 +16,7 @@ use datafusion::sql::sqlparser::ast::Query;
 use highwater_zset::Snapshot;
 
 use crate::catalog::Catalog;
-use crate::diagnostics::{ErrorKind, Source, SqlError, SqlResult};
+use crate::diagnostics::{ErrorKind, TEXT_START, Source, SqlError, SqlResult};
 use crate::parser::{self, types::Types};
 use crate::planner::guard::{self, Purpose};
 use crate::planner::session::ad_hoc_session;
@@ -171,7 +171,7 @@ impl QueryEngine {
         planner::plan_ad_hoc(*query, catalog, session, &find)
             .and_then(set_operation::to_joins)
             .map(|plan| PlannedQuery { plan, renamed })
-            .map_err(|error| SqlError::from_datafusion(&error, Default::default()))
+            .map_err(|error| SqlError::from_datafusion(&error, TEXT_START))
     }
 
     /// The named relations as tables of DataFusion.
@@ -209,7 +209,7 @@ async fn run(query: PlannedQuery) -> QueryResult {
         .map(|f| f.name().clone())
         .collect();
     let physical = session.create_physical_plan(&plan).await.map_err(|error| {
-        let errors = SqlError::from_datafusion(&error, Default::default());
+        let errors = SqlError::from_datafusion(&error, TEXT_START);
         let messages: Vec<String> = errors.into_iter().map(|error| error.message).collect();
         planning_error(messages.join("\n"))
     })?;

@@ -91,7 +91,11 @@ fn collect_datafusion(
         return;
     }
     if let Some(own) = own_error(error) {
-        errors.push(own.clone());
+        let mut own = own.clone();
+        if own.position == SourcePosition::default() {
+            own.position = fallback;
+        }
+        errors.push(own);
         return;
     }
     let kind = match error.find_root() {
@@ -151,7 +155,10 @@ fn plain_message(error: &DataFusionError) -> String {
         .split(".\nThis issue was likely caused")
         .next()
         .unwrap_or_default();
-    message.trim().to_owned()
+    let message = message.trim();
+    let message = message.strip_prefix("Arrow error: ").unwrap_or(message);
+    let message = message.strip_prefix("Cast error: ").unwrap_or(message);
+    message.to_owned()
 }
 
 /// The position of a span; spans end after their last character, positions on it.
@@ -192,6 +199,14 @@ pub(crate) fn covering(first: SourcePosition, last: SourcePosition) -> SourcePos
         end_column: last.end_column,
     }
 }
+
+/// Where errors are shown that have no place of their own.
+pub(crate) const TEXT_START: SourcePosition = SourcePosition {
+    start_line_number: 1,
+    start_column: 1,
+    end_line_number: 1,
+    end_column: 1,
+};
 
 /// The program text, to show errors in it.
 pub(crate) struct Source<'a> {
@@ -242,7 +257,8 @@ impl<'a> Source<'a> {
         let width = shown_last.to_string().len().max(4);
         let mut snippet = String::new();
         for number in first..=shown_last {
-            let Some(line) = self.lines.get(number - 1) else {
+            let line = number.checked_sub(1).and_then(|index| self.lines.get(index));
+            let Some(line) = line else {
                 break;
             };
             snippet.push_str(&format!("{number:>width$}|{line}\n"));

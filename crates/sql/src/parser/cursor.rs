@@ -238,20 +238,32 @@ pub(crate) fn parser_error(
         ParserError::RecursionLimitExceeded => "the statement is nested too deeply".to_owned(),
     };
     let (message, stated) = split_location(&text);
-    let at_parser = tokens.get(parser.index()).or(tokens.last());
-    let found = stated.and_then(|(line, column)| {
-        tokens
-            .iter()
-            .find(|token| token.span.start.line == line && token.span.start.column == column)
+    let stated = stated.and_then(|(line, column)| {
+        let is_there = |token: &TokenWithSpan| {
+            (token.span.start.line, token.span.start.column) == (line, column)
+        };
+        tokens.iter().position(is_there)
     });
-    let position = found
-        .or(at_parser)
+    let index = stated.unwrap_or(parser.index().min(tokens.len().saturating_sub(1)));
+    // Some of sqlparser's errors name a token and give the place of the next one.
+    let is_named = |index: usize| {
+        tokens
+            .get(index)
+            .is_some_and(|token| message.ends_with(&format!("found {}", token.token)))
+    };
+    let index = match index.checked_sub(1) {
+        Some(previous) if !is_named(index) && is_named(previous) => previous,
+        _ => index,
+    };
+    let position = tokens
+        .get(index)
         .map(|token| position(token.span))
         .unwrap_or_default();
     let message = message.replace("found: EOF", "found the end of the statement");
     let message = message
         .replace(", found: ", ", found ")
-        .replace("Expected: ", "expected ");
+        .replace("Expected: ", "expected ")
+        .replace("Expected ", "expected ");
     SqlError::syntax(position, message)
 }
 

@@ -54,6 +54,7 @@ pub(crate) fn check(
         session,
         purpose,
         cte_names: names.names,
+        table_functions: Vec::new(),
         findings: Findings::default(),
     };
     let _: ControlFlow<()> = query.visit(&mut guard);
@@ -71,6 +72,7 @@ pub(crate) fn check_expression(
         session,
         purpose: Purpose::View,
         cte_names: HashSet::new(),
+        table_functions: Vec::new(),
         findings: Findings::default(),
     };
     let _: ControlFlow<()> = expression.visit(&mut guard);
@@ -114,6 +116,8 @@ struct Guard<'a> {
     session: &'a SessionState,
     purpose: Purpose,
     cte_names: HashSet<String>,
+    /// Where names in FROM are not those of relations.
+    table_functions: Vec<SourcePosition>,
     findings: Findings,
 }
 
@@ -145,7 +149,7 @@ impl Guard<'_> {
         };
         let Some(ident) = part.as_ident() else { return };
         let name = normalized(ident);
-        if self.cte_names.contains(&name) {
+        if self.cte_names.contains(&name) || self.table_functions.contains(&place) {
             return;
         }
         if self.catalog.has_failed(&name) {
@@ -264,6 +268,14 @@ impl Visitor for Guard<'_> {
 
     fn pre_visit_table_factor(&mut self, factor: &TableFactor) -> ControlFlow<()> {
         let place = position(factor.span());
+        if let TableFactor::Table {
+            name,
+            args: Some(_),
+            ..
+        } = factor
+        {
+            self.table_functions.push(position(name.span()));
+        }
         match factor {
             TableFactor::Table {
                 name: _,

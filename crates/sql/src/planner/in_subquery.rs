@@ -9,10 +9,14 @@
 //! Elsewhere DataFusion would use a mark join, which has only two truth values. There, `x IN S`
 //! becomes `EXISTS (S where y = x)
 //! OR (EXISTS (S where y IS NULL) OR x IS NULL AND EXISTS S) AND NULL`.
+//! The subquery's column gets a name of its own, since the decorrelation goes by name: in
+//! `SELECT x FROM t WHERE … x NOT IN (SELECT x FROM t)`, inner and outer column are both `t.x`.
+//!
 //! All joins that come of it are on equalities.
 
 use std::sync::Arc;
 
+use datafusion::common::alias::AliasGenerator;
 use datafusion::common::tree_node::{Transformed, TreeNode};
 use datafusion::common::{Column, DFSchema, ExprSchema, Result, ScalarValue};
 use datafusion::logical_expr::expr::{Exists, InSubquery, SetComparison, SetQuantifier};
@@ -23,12 +27,13 @@ use datafusion::logical_expr::{
 
 /// Rewrites all of a plan.
 pub(crate) fn rewrite(plan: LogicalPlan) -> Result<LogicalPlan> {
+    let names = AliasGenerator::new();
     let rewritten = plan.transform_up_with_subqueries(|plan| match plan {
         LogicalPlan::Filter(filter) => {
             let schema = Arc::clone(filter.input.schema());
             let mut conjuncts = Vec::new();
             for conjunct in split_conjunction_owned(filter.predicate) {
-                conjuncts.extend(rewrite_conjunct(conjunct, &schema)?);
+                conjuncts.extend(rewrite_conjunct(conjunct, &schema, &names)?);
             }
             let predicate = conjunction(conjuncts).unwrap_or_else(|| lit(true));
             Ok(Transformed::yes(LogicalPlan::Filter(Filter::try_new(
@@ -38,7 +43,7 @@ pub(crate) fn rewrite(plan: LogicalPlan) -> Result<LogicalPlan> {
         }
         plan => {
             let schema = merge_schema(&plan.inputs());
-            plan.map_expressions(|expression| rewrite_embedded(expression, &schema))
+            plan.map_expressions(|expression| rewrite_embedded(expression, &schema, &names))
         }
     })?;
     Ok(rewritten.data)
@@ -77,19 +82,50 @@ fn negate(membership: InSubquery) -> InSubquery {
     }
 }
 
-fn rewrite_conjunct(conjunct: Expr, schema: &DFSchema) -> Result<Vec<Expr>> {
+fn rewrite_conjunct(
+    conjunct: Expr,
+    schema: &DFSchema,
+    names: &AliasGenerator,
+) -> Result<Vec<Expr>> {
     match as_membership(conjunct) {
-        Ok(membership) if membership.negated => not_in_conjuncts(membership, schema),
+        Ok(membership) if membership.negated => not_in_conjuncts(membership, schema, names),
         Ok(membership) => Ok(vec![Expr::InSubquery(membership)]),
-        Err(other) => Ok(vec![rewrite_embedded(other, schema)?.data]),
+        Err(other) => Ok(vec![rewrite_embedded(other, schema, names)?.data]),
     }
 }
 
-fn rewrite_embedded(expression: Expr, schema: &DFSchema) -> Result<Transformed<Expr>> {
+fn rewrite_embedded(
+    expression: Expr,
+    schema: &DFSchema,
+    names: &AliasGenerator,
+) -> Result<Transformed<Expr>> {
     expression.transform_up(|part| match as_membership(part) {
-        Ok(membership) => three_valued(membership, schema).map(Transformed::yes),
+        Ok(membership) => three_valued(membership, schema, names).map(Transformed::yes),
+        Err(Expr::SetComparison(comparison)) => {
+            let (subquery, _) = with_own_name(comparison.subquery, names)?;
+            let comparison = SetComparison {
+                subquery,
+                ..comparison
+            };
+            Ok(Transformed::yes(Expr::SetComparison(comparison)))
+        }
         Err(other) => Ok(Transformed::no(other)),
     })
+}
+
+/// The subquery with its column renamed, and that column.
+fn with_own_name(subquery: Subquery, names: &AliasGenerator) -> Result<(Subquery, Expr)> {
+    let (qualifier, field) = subquery.subquery.schema().qualified_field(0);
+    let element = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+    let name = names.next("__element");
+    let plan = LogicalPlanBuilder::from(subquery.subquery.as_ref().clone())
+        .project([element.alias(&name)])?
+        .build()?;
+    let subquery = Subquery {
+        subquery: Arc::new(plan),
+        ..subquery
+    };
+    Ok((subquery, Expr::Column(Column::new_unqualified(name))))
 }
 
 /// The parts that all forms are made of.
@@ -102,13 +138,13 @@ struct Parts {
     is_not_empty: Expr,
 }
 
-fn parts(membership: &InSubquery, schema: &DFSchema) -> Result<Parts> {
+fn parts(membership: &InSubquery, schema: &DFSchema, names: &AliasGenerator) -> Result<Parts> {
     let value = &membership.expr;
-    let subquery = &membership.subquery;
-    let (qualifier, field) = subquery.subquery.schema().qualified_field(0);
-    let element = Expr::Column(Column::new(qualifier.cloned(), field.name()));
+    let is_nullable = membership.subquery.subquery.schema().field(0).is_nullable();
+    let (subquery, element) = with_own_name(membership.subquery.clone(), names)?;
+    let subquery = &subquery;
     let outer_value = outer_references(value.as_ref().clone(), schema)?;
-    let has_null = if field.is_nullable() {
+    let has_null = if is_nullable {
         Some(exists(
             subquery,
             Some(Expr::IsNull(Box::new(element.clone()))),
@@ -129,8 +165,12 @@ fn parts(membership: &InSubquery, schema: &DFSchema) -> Result<Parts> {
     })
 }
 
-fn not_in_conjuncts(membership: InSubquery, schema: &DFSchema) -> Result<Vec<Expr>> {
-    let parts = parts(&membership, schema)?;
+fn not_in_conjuncts(
+    membership: InSubquery,
+    schema: &DFSchema,
+    names: &AliasGenerator,
+) -> Result<Vec<Expr>> {
+    let parts = parts(&membership, schema, names)?;
     let mut conjuncts = vec![negated(parts.is_match)];
     conjuncts.extend(parts.has_null.map(negated));
     if let Some(is_null) = parts.value_is_null {
@@ -140,8 +180,8 @@ fn not_in_conjuncts(membership: InSubquery, schema: &DFSchema) -> Result<Vec<Exp
     Ok(conjuncts)
 }
 
-fn three_valued(membership: InSubquery, schema: &DFSchema) -> Result<Expr> {
-    let parts = parts(&membership, schema)?;
+fn three_valued(membership: InSubquery, schema: &DFSchema, names: &AliasGenerator) -> Result<Expr> {
+    let parts = parts(&membership, schema, names)?;
     let empty_guard = parts
         .value_is_null
         .map(|is_null| is_null.and(parts.is_not_empty));

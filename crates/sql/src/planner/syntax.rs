@@ -4,6 +4,7 @@
 //! - `CAST(x AS VARCHAR(3))` cuts, `CAST(x AS CHAR(3))` cuts and pads;
 //! - `1e3` is a DOUBLE;
 //! - `(a, b) IN (SELECT x, y …)` becomes `EXISTS`;
+//! - an array literal in `UNNEST` becomes a call of `make_array`;
 //! - `FETCH FIRST n ROWS ONLY` becomes `LIMIT n`.
 
 use std::ops::ControlFlow;
@@ -11,8 +12,8 @@ use std::ops::ControlFlow;
 use datafusion::sql::sqlparser::ast::{
     CastKind, DataType, ExactNumberInfo, Expr, Fetch, Function, FunctionArg, FunctionArgExpr,
     FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, Query,
-    Select, SelectFlavor, SelectItem, SetExpr, Spanned, TableWithJoins, Value, VisitMut,
-    VisitorMut, helpers::attached_token::AttachedToken,
+    Select, SelectFlavor, SelectItem, SetExpr, Spanned, TableFactor, TableWithJoins, Value,
+    VisitMut, VisitorMut, helpers::attached_token::AttachedToken,
 };
 use highwater_types::relation::{ColumnType, SqlType};
 
@@ -62,6 +63,18 @@ impl VisitorMut for Rewriter<'_> {
                 offset,
                 limit_by: Vec::new(),
             });
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// DataFusion plans an array literal in `UNNEST` without the columns of the tables before it.
+    fn pre_visit_table_factor(&mut self, factor: &mut TableFactor) -> ControlFlow<SqlError> {
+        if let TableFactor::UNNEST { array_exprs, .. } = factor {
+            for expression in array_exprs {
+                if let Expr::Array(array) = expression {
+                    *expression = call("make_array", std::mem::take(&mut array.elem));
+                }
+            }
         }
         ControlFlow::Continue(())
     }
@@ -234,6 +247,3 @@ fn single_name(name: &ObjectName) -> Option<String> {
         _ => None,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -234,7 +234,7 @@ fn types_and_functions() {
     );
     check(
         "CREATE FUNCTION f(x INT) RETURNS INT AS z + 1",
-        "1:41: Planning error: No field named z.",
+        "1:41: Planning error: column 'z' not found",
     );
     check(
         "CREATE FUNCTION abs(x INT) RETURNS INT AS x",
@@ -262,15 +262,15 @@ fn names_in_queries() {
     );
     check_query(
         "SELECT x FROM t, u",
-        "4:8: Planning error: column 'x' is ambiguous",
+        "4:8: Planning error: column 'x' is ambiguous; possible column t.x; possible column u.x",
     );
     check_query(
         "SELECT nofunction(x) FROM t",
-        "4:8: Planning error: Invalid function 'nofunction'",
+        "4:8: Planning error: Invalid function 'nofunction'; Possible function 'position'",
     );
     check_query(
         "SELECT id, COUNT(*) FROM t GROUP BY x",
-        "4:8: Planning error: 'id' must appear in GROUP BY",
+        "4:8: Planning error: 't.id' must appear in GROUP BY clause because it's not an aggregate expression; Either add 't.id' to GROUP BY clause, or use an aggregate function like ANY_VALUE(t.id)",
     );
     check_query(
         "SELECT t.x, u.x FROM t, u",
@@ -286,7 +286,7 @@ fn names_in_queries() {
 fn syntax_in_queries() {
     check_query(
         "SELECT FROM WHERE",
-        "4:8: Syntax error: expected an expression, found FROM",
+        "4:13: Syntax error: expected an expression, found FROM",
     );
     check_query(
         "SELECT x FROM t GROUP",
@@ -342,7 +342,7 @@ fn unsupported_in_queries() {
     );
     check_query(
         "SELECT 9223372036854775807 + 1 AS n FROM t",
-        "3:13: Planning error: this constant cannot be computed",
+        "3:13: Planning error: this constant cannot be computed: integer overflow in 9223372036854775807 + 1",
     );
 }
 

@@ -4,7 +4,7 @@ use highwater_sql::ViewKind;
 use highwater_types::relation::SqlType;
 
 use crate::compile_ok;
-use arrow::array::{Array, AsArray};
+use arrow::array::AsArray;
 use arrow::datatypes::{DataType, Decimal128Type, Int32Type, TimeUnit};
 
 #[test]
