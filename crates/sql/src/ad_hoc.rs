@@ -134,7 +134,7 @@ impl QueryEngine {
 
     fn plan_query(
         &self,
-        mut query: Box<Query>,
+        mut query: Query,
         catalog: &Catalog,
         contents: &dyn Fn(&str) -> Option<Vec<Snapshot>>,
     ) -> Result<PlannedQuery, Vec<SqlError>> {
@@ -168,7 +168,7 @@ impl QueryEngine {
                 .find(|(table, _)| table == name.table())
                 .map(|(_, table)| table.clone())
         };
-        planner::plan_ad_hoc(*query, catalog, session, &find)
+        planner::plan_ad_hoc(query, catalog, session, &find)
             .and_then(set_operation::to_joins)
             .map(|plan| PlannedQuery { plan, renamed })
             .map_err(|error| SqlError::from_datafusion(&error, TEXT_START))

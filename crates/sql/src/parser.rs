@@ -82,7 +82,7 @@ pub(crate) fn parse_program(text: &str) -> Parsed {
 }
 
 /// Parses ad-hoc queries, separated by `;`. `types` are those of the program.
-pub(crate) fn parse_queries(text: &str, types: &mut Types) -> SqlResult<Vec<Box<Query>>> {
+pub(crate) fn parse_queries(text: &str, types: &mut Types) -> SqlResult<Vec<Query>> {
     let (tokens, error) = tokenize(text);
     if let Some(error) = error {
         return Err(error);
@@ -106,7 +106,7 @@ pub(crate) fn parse_queries(text: &str, types: &mut Types) -> SqlResult<Vec<Box<
             ));
         }
         let tokens = rewrite::rewrite(tokens, types)?;
-        queries.push(statement::parse_query(&tokens)?);
+        queries.push(*statement::parse_query(&tokens)?);
     }
     Ok(queries)
 }

@@ -105,7 +105,7 @@ pub fn compile(text: &str, options: &CompileOptions) -> Result<Program, Vec<Diag
         match statement {
             Statement::Table(table) => compiler.table(table),
             Statement::View(view) => compiler.view(view),
-            Statement::Function(function) => compiler.function(function),
+            Statement::Function(function) => compiler.function(*function),
         }
     }
     compiler.finish(text, options)

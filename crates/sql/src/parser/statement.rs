@@ -18,7 +18,7 @@ use crate::parser::{function, table, type_definition, view};
 pub(crate) enum Statement {
     Table(TableStatement),
     View(ViewStatement),
-    Function(FunctionStatement),
+    Function(Box<FunctionStatement>),
 }
 
 /// `CREATE TABLE`.
@@ -151,7 +151,7 @@ pub(crate) fn parse_statement(
     }
     if cursor.accept_word("function") {
         return function::parse(&mut cursor, types)
-            .map(|function| Some(Statement::Function(function)));
+            .map(|function| Some(Statement::Function(Box::new(function))));
     }
     let kind = if cursor.accept_words(&["local", "view"]) {
         ViewKind::Local

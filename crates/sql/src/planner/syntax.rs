@@ -27,7 +27,7 @@ mod tuple_in;
 
 /// Rewrites a query in place.
 pub(crate) fn rewrite_query(query: &mut Query, catalog: &Catalog) -> SqlResult<()> {
-    let mut conjuncts = tuple_in::Conjuncts::default();
+    let mut conjuncts = tuple_in::Conjuncts;
     let _: ControlFlow<()> = query.visit(&mut conjuncts);
     let mut rewriter = Rewriter { catalog };
     match query.visit(&mut rewriter) {

@@ -13,7 +13,9 @@ fn rewritten(text: &str) -> String {
 #[test]
 fn types_in_casts_become_words() {
     assert_eq!(
-        rewritten("CAST(a AS DECIMAL(5, 2)) + b::INT ARRAY + TRY_CAST((SELECT c AS d) AS ROW(x INT, y MAP<INT, MAP<INT, INT>>))"),
+        rewritten(
+            "CAST(a AS DECIMAL(5, 2)) + b::INT ARRAY + TRY_CAST((SELECT c AS d) AS ROW(x INT, y MAP<INT, MAP<INT, INT>>))"
+        ),
         "CAST ( a AS \"DECIMAL(5, 2)\" ) + b :: \"INTEGER ARRAY\" + TRY_CAST ( ( SELECT c AS d ) AS \
          \"ROW(\"x\" INTEGER, \"y\" MAP<INTEGER, MAP<INTEGER, INTEGER>>)\" )"
     );

@@ -17,7 +17,6 @@ use crate::diagnostics::{ErrorKind, SqlError, SqlResult};
 use crate::planner::syntax::select;
 
 /// Rewrites conjuncts of `WHERE` and `HAVING`.
-#[derive(Default)]
 pub(crate) struct Conjuncts;
 
 impl VisitorMut for Conjuncts {
