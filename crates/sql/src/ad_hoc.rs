@@ -16,7 +16,7 @@ use datafusion::sql::sqlparser::ast::Query;
 use highwater_zset::Snapshot;
 
 use crate::catalog::Catalog;
-use crate::diagnostics::{ErrorKind, TEXT_START, Source, SqlError, SqlResult};
+use crate::diagnostics::{ErrorKind, Source, SqlError, SqlResult, TEXT_START};
 use crate::parser::{self, types::Types};
 use crate::planner::guard::{self, Purpose};
 use crate::planner::session::ad_hoc_session;

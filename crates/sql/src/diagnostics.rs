@@ -257,7 +257,9 @@ impl<'a> Source<'a> {
         let width = shown_last.to_string().len().max(4);
         let mut snippet = String::new();
         for number in first..=shown_last {
-            let line = number.checked_sub(1).and_then(|index| self.lines.get(index));
+            let line = number
+                .checked_sub(1)
+                .and_then(|index| self.lines.get(index));
             let Some(line) = line else {
                 break;
             };

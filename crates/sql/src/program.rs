@@ -411,10 +411,14 @@ impl Compiler {
     /// A node's column names are labels: equal sub-plans are one node, whatever the views on it call
     /// their columns.
     fn name_view_columns(&self, plan: &mut Plan) {
-        let shown = self.views.iter().filter(|view| view.kind != ViewKind::Local);
+        let shown = self
+            .views
+            .iter()
+            .filter(|view| view.kind != ViewKind::Local);
         for (definition, view) in plan.views.iter_mut().zip(shown) {
             let columns = definition.schema.fields().iter().zip(view.schema.fields());
-            let columns = columns.map(|(column, named)| column.as_ref().clone().with_name(named.name()));
+            let columns =
+                columns.map(|(column, named)| column.as_ref().clone().with_name(named.name()));
             definition.schema = Arc::new(Schema::new(columns.collect::<Vec<_>>()));
         }
     }

@@ -239,7 +239,10 @@ pub(crate) fn rows_of(deltas: &[Delta]) -> Vec<(Vec<Option<i64>>, i64)> {
 }
 
 /// The contents of a relation.
-pub(crate) fn contents_of(contents: &Contents, relation: RelationRef) -> Vec<(Vec<Option<i64>>, i64)> {
+pub(crate) fn contents_of(
+    contents: &Contents,
+    relation: RelationRef,
+) -> Vec<(Vec<Option<i64>>, i64)> {
     let snapshots = contents.snapshots(relation);
     let deltas: Vec<Delta> = snapshots.iter().flat_map(|it| it.scan().unwrap()).collect();
     rows_of(&deltas)
