@@ -133,7 +133,7 @@ fn lists_and_structs_unnest() {
     let ids = Int32Array::from(vec![10, 20, 30]);
     let rows =
         RecordBatch::try_new(schema.clone(), vec![Arc::new(ids), items, Arc::new(pair)]).unwrap();
-    let all = rows_of(&[rows.clone()], &schema);
+    let all = rows_of(std::slice::from_ref(&rows), &schema);
     bench.step(vec![(0, TableInput::insertions(all))]).unwrap();
     let texts = |bag: &super::Bag| -> Vec<String> { bag.keys().map(|row| row.join(" ")).collect() };
     assert_eq!(texts(&bench.views[0]), ["10 1", "10 NULL"]);
