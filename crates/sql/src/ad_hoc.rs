@@ -24,6 +24,7 @@ use crate::planner::{self, syntax};
 use crate::program::Program;
 
 mod duplicates;
+pub(crate) mod overflow;
 mod set_operation;
 mod snapshot_table;
 

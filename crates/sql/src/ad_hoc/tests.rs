@@ -204,3 +204,65 @@ fn errors() {
     check_error("SELECT 1 / (x - x) AS y FROM t", Runtime, "ivide by zero");
     check_error("SELECT CAST(s AS INT) AS y FROM t", Runtime, "cast");
 }
+
+#[test]
+fn overflow_is_an_error() {
+    use QueryErrorKind::Runtime;
+    let most = i64::MAX;
+    check_error(
+        &format!("SELECT x + {most} AS y FROM t"),
+        Runtime,
+        "integer overflow in",
+    );
+    check_error(
+        &format!("SELECT x FROM t WHERE x * {most} > 0"),
+        Runtime,
+        "integer overflow in",
+    );
+    check_error(
+        &format!("SELECT -(CAST(x AS BIGINT) - {most} - 3) AS y FROM t"),
+        Runtime,
+        "verflow in",
+    );
+    check_error(
+        &format!("SELECT count(*) AS n FROM t AS a JOIN t AS b ON a.x * {most} + b.x > 3"),
+        Runtime,
+        "overflow",
+    );
+    check_error(
+        &format!("SELECT SUM(x + {most} - 3) AS y FROM t"),
+        Runtime,
+        "cast",
+    );
+    check_error(
+        &format!("SELECT x, SUM({most} - x) OVER (ORDER BY s) AS y FROM t"),
+        Runtime,
+        "cast",
+    );
+}
+
+#[test]
+fn sums_keep_their_names_and_types() {
+    check(
+        "SELECT s, SUM(x), SUM(x) + 1 AS more FROM t GROUP BY s HAVING SUM(x) > 2 ORDER BY SUM(x)",
+        &["| s | sum(t.x) | more |", "| a | 5        | 6    |"],
+    );
+    check(
+        "SELECT x, SUM(x) OVER (ORDER BY x) AS y FROM t WHERE x IS NOT NULL ORDER BY x",
+        &[
+            "| x | y |",
+            "| 1 | 2 |",
+            "| 1 | 2 |",
+            "| 2 | 4 |",
+            "| 3 | 7 |",
+        ],
+    );
+    check(
+        "SELECT SUM(DISTINCT x) AS y, arrow_typeof(SUM(x)) AS type FROM t",
+        &["| y | type  |", "| 6 | Int64 |"],
+    );
+    check(
+        "SELECT x FROM t WHERE x - 1 = (SELECT SUM(u.x) - 1 FROM t AS u WHERE u.s = t.s)",
+        &["| x |", "| 2 |"],
+    );
+}

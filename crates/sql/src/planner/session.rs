@@ -13,6 +13,7 @@ use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::optimizer::Optimizer;
 use datafusion::prelude::SessionConfig;
 
+use crate::ad_hoc::overflow::CheckOverflow;
 use crate::expression::arg_extreme::{arg_max, arg_min};
 use crate::planner::optimize;
 use crate::planner::single_value::SingleValue;
@@ -37,7 +38,9 @@ pub(crate) fn view_session() -> &'static SessionState {
 pub(crate) fn ad_hoc_session() -> &'static SessionState {
     static SESSION: LazyLock<SessionState> = LazyLock::new(|| {
         let mut state = session_builder(session_config());
-        state = state.with_optimizer_rules(optimize::with_mark_projection(Optimizer::new().rules));
+        let mut rules = optimize::with_mark_projection(Optimizer::new().rules);
+        rules.push(Arc::new(CheckOverflow));
+        state = state.with_optimizer_rules(rules);
         state.build()
     });
     &SESSION

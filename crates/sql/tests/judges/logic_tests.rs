@@ -222,7 +222,10 @@ fn sql_logic_tests() {
             failures.push(format!("{}: {error}", file.display()));
         }
     }
-    println!("sqllogictest: {} files, {records} records", files.len());
+    crate::report(&format!(
+        "sqllogictest: {} files, {records} records",
+        files.len()
+    ));
     assert!(
         failures.is_empty(),
         "{} files failed:\n{}",

@@ -1,5 +1,6 @@
 //! Random programs, random steps: after every step each view equals DataFusion's batch answer over
-//! the tables, and the followed deltas add up to it; with 1, 2 and 3 workers.
+//! the tables, and the followed deltas add up to it; with 1, 2 and 3 workers. A third of the programs
+//! is restarted from its saved state after every step, with another number of workers each time.
 //!
 //! `ORACLE_PROGRAMS` and `ORACLE_SEED` ask for more, or for one seed again.
 
@@ -21,6 +22,7 @@ struct Counts {
     steps: usize,
     comparisons: usize,
     rows: usize,
+    restarts: usize,
 }
 
 /// A run that can be repeated and cut down.
@@ -30,6 +32,7 @@ struct Case {
     steps: Vec<Step>,
     workers: usize,
     hash_bits: u32,
+    restarts: bool,
 }
 
 #[test]
@@ -56,14 +59,15 @@ fn views_equal_batch_answers_at_every_step() {
             }
         }
     }
-    println!(
-        "oracle: {} programs, {} steps, {} comparisons of views, {} rows compared, seeds {first_seed}..{}",
+    crate::report(&format!(
+        "oracle: {} programs, {} steps, {} restarts, {} comparisons of views, {} rows compared, seeds {first_seed}..{}",
         counts.programs,
         counts.steps,
+        counts.restarts,
         counts.comparisons,
         counts.rows,
         first_seed + programs
-    );
+    ));
     assert!(
         failures.is_empty(),
         "{} failures:\n\n{}",
@@ -103,6 +107,7 @@ fn draw_case(seed: u64) -> Case {
         steps,
         workers,
         hash_bits,
+        restarts: random.random_bool(0.34),
     }
 }
 
@@ -119,6 +124,14 @@ fn run(runtime: &Runtime, case: &Case, counts: &mut Counts) -> Result<(), String
         judge(runtime, case, &subject, &models, counts)
             .map_err(|error| format!("step {index}: {error}"))?;
         counts.steps += 1;
+        if case.restarts {
+            subject
+                .restart((case.workers + index) % 3 + 1)
+                .map_err(|error| format!("step {index}, restart: {error}"))?;
+            judge(runtime, case, &subject, &models, counts)
+                .map_err(|error| format!("step {index}, restarted: {error}"))?;
+            counts.restarts += 1;
+        }
     }
     Ok(())
 }

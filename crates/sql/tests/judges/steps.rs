@@ -60,8 +60,8 @@ pub(crate) fn draw(random: &mut ChaCha8Rng, tables: &[Table], count: usize) -> V
         let size = match random.random_range(0..10) {
             0 => 0,
             1..=4 => random.random_range(1..4),
-            5..=8 => random.random_range(4..25),
-            _ => random.random_range(25..80),
+            5..=7 => random.random_range(4..25),
+            _ => random.random_range(25..150),
         };
         let mut step = Vec::new();
         for _ in 0..size {
@@ -128,6 +128,8 @@ fn value(random: &mut ChaCha8Rng, kind: Kind, nullable: bool) -> ScalarValue {
         Kind::Integer => ScalarValue::Int32(Some(i32::try_from(small).expect("small"))),
         Kind::Double => ScalarValue::Float64(Some(match random.random_range(0..40) {
             0 => -0.0,
+            1 => f64::NAN,
+            2 => f64::INFINITY,
             _ => f64::from(i32::try_from(small).expect("small")) / 4.0,
         })),
         Kind::Decimal => ScalarValue::Decimal128(Some(i128::from(small) * 125), 10, 2),

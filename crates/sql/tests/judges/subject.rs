@@ -12,6 +12,7 @@ use crate::rows::{Bag, Row, compare, row_text, rows_of};
 /// A program that runs, and what a follower of each view has seen.
 pub(crate) struct Subject {
     pub(crate) program: Program,
+    hasher: RowHasher,
     dataflow: Dataflow,
     followed: Vec<Bag>,
     contents: HashMap<RelationRef, Vec<Snapshot>>,
@@ -36,6 +37,7 @@ impl Subject {
         let followed = vec![Bag::default(); program.views.len()];
         Ok(Self {
             program,
+            hasher,
             dataflow,
             followed,
             contents: HashMap::new(),
@@ -62,6 +64,22 @@ impl Subject {
             .step(inputs)
             .map_err(|error| error.to_string())?;
         self.follow(output);
+        Ok(())
+    }
+
+    /// Goes on from the saved state on new workers, of any number.
+    ///
+    /// # Errors
+    /// If the state cannot be taken or restored.
+    pub(crate) fn restart(&mut self, workers: usize) -> Result<(), String> {
+        let config = DataflowConfig {
+            workers,
+            hasher: self.hasher,
+        };
+        let state = self.dataflow.state().map_err(|error| error.to_string())?;
+        self.dataflow = Dataflow::restore(self.program.plan.clone(), config, state)
+            .map_err(|error| error.to_string())?;
+        self.contents = self.dataflow.contents().clone().into_iter().collect();
         Ok(())
     }
 
