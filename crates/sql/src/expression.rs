@@ -30,6 +30,7 @@ use datafusion::logical_expr::execution_props::ExecutionProps;
 use datafusion::logical_expr::physical_planning_context::PhysicalPlanningContext;
 use datafusion::logical_expr::{Expr, Volatility};
 use datafusion::physical_expr::expressions::{CastExpr, Column, Literal};
+use datafusion::physical_expr::utils::collect_columns;
 use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use highwater_circuit::expression::{self as circuit, EvaluationError, Expression};
 
@@ -85,6 +86,14 @@ impl Expression for Scalar {
 
     fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    fn input_columns(&self) -> Option<Vec<usize>> {
+        let columns = collect_columns(&self.physical);
+        let mut positions: Vec<usize> = columns.iter().map(Column::index).collect();
+        positions.sort_unstable();
+        positions.dedup();
+        Some(positions)
     }
 
     fn as_column(&self) -> Option<usize> {

@@ -7,7 +7,7 @@
 //! - I4: a batch shares no memory with something much larger.
 //!
 //! Memory per row: the columns, 8 bytes of key hash, 8 of `second` unless all columns are the key,
-//! 8 of weight unless all weights are 1, and 1 to 2 of index.
+//! 8 of weight unless all weights are 1, and 2 to 4 of index.
 
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
@@ -51,15 +51,21 @@ pub struct Batch {
 pub(crate) enum Weights {
     /// All are 1; materialized if somebody asks for a slice.
     Ones(OnceLock<ScalarBuffer<i64>>),
+    Positive(ScalarBuffer<i64>),
     Any(ScalarBuffer<i64>),
 }
 
 impl Weights {
     /// Empty if all are 1.
     pub(crate) fn new(weights: Vec<i64>) -> Self {
-        match weights.iter().all(|weight| *weight == 1) {
-            true => Self::ones(),
-            false => Self::Any(weights.into()),
+        // Smallest and largest: without a branch for each weight.
+        let (least, most) = weights.iter().fold((1, 1), |(least, most), weight| {
+            (i64::min(least, *weight), i64::max(most, *weight))
+        });
+        match (least, most) {
+            (1, 1) => Self::ones(),
+            (1, _) => Self::Positive(weights.into()),
+            _ => Self::Any(weights.into()),
         }
     }
 
@@ -71,7 +77,7 @@ impl Weights {
     pub(crate) fn get(&self, row: usize) -> i64 {
         match self {
             Self::Ones(_) => 1,
-            Self::Any(weights) => weights[row],
+            Self::Positive(weights) | Self::Any(weights) => weights[row],
         }
     }
 }
@@ -193,7 +199,7 @@ impl Batch {
     pub fn weights(&self) -> &ScalarBuffer<i64> {
         match &self.weights {
             Weights::Ones(ones) => ones.get_or_init(|| vec![1; self.len()].into()),
-            Weights::Any(weights) => weights,
+            Weights::Positive(weights) | Weights::Any(weights) => weights,
         }
     }
 
@@ -224,6 +230,11 @@ impl Batch {
         matches!(self.weights, Weights::Ones(_))
     }
 
+    /// No row is retracted: what this batch adds to a sum of weights is not negative.
+    pub(crate) fn has_positive_weights(&self) -> bool {
+        !matches!(self.weights, Weights::Any(_))
+    }
+
     pub(crate) fn index(&self) -> &HashIndex {
         &self.index
     }
@@ -232,7 +243,7 @@ impl Batch {
     pub fn bytes(&self) -> usize {
         let weights = match &self.weights {
             Weights::Ones(ones) => ones.get().map_or(0, |ones| ones.len()),
-            Weights::Any(weights) => weights.len(),
+            Weights::Positive(weights) | Weights::Any(weights) => weights.len(),
         };
         let integers = self.hashes.capacity() + self.seconds.capacity() + weights;
         columns_bytes(self.rows.columns()) + integers * size_of::<u64>() + self.index.bytes()

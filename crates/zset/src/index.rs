@@ -3,6 +3,11 @@
 //! Hashes of a batch are uniform between its first and last one (a worker owns a contiguous range),
 //! so the bits below the range's width say where a hash stands: bucket `(hash - first) >> shift`. One
 //! lookup of the bucket's start, then a scan of the 2 to 4 rows in it, whatever the batch's size.
+//!
+//! Most lookups find nothing: a key is in one of a spine's batches, a new one in none. So there is a
+//! filter before the index: one word per bucket, a bit of which says that a row's hash continues with
+//! these five bits. It has 8 to 16 bits per row, so it lets 6 to 12 percent of what is not there pass,
+//! and a lookup that finds nothing touches one array, of a tenth of the hashes' size, in order.
 
 use std::ops::Range;
 
@@ -12,6 +17,8 @@ const SEARCH_ROWS_MAX: usize = 64;
 const SCAN_ROWS_MAX: usize = 16;
 /// Buckets of up to this many rows are compared at once: 2 to 4 are usual.
 const WINDOW_ROWS: usize = 8;
+/// Bits of a hash, after those that say the bucket, that choose the bit of a filter's word.
+const FILTER_BITS: u32 = u32::BITS.ilog2();
 
 /// Equal parts of a range of hashes.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +56,14 @@ impl Buckets {
     pub(crate) fn of(&self, hash: u64) -> usize {
         ((hash - self.base) >> self.shift) as usize
     }
+
+    /// The bit of its bucket's filter word.
+    #[inline(always)]
+    fn filter_bit(&self, hash: u64) -> u32 {
+        // Narrow buckets use fewer bits.
+        let bits = (hash - self.base) >> self.shift.saturating_sub(FILTER_BITS);
+        1 << (bits % u64::from(u32::BITS))
+    }
 }
 
 /// Index of a batch's sorted hashes.
@@ -60,6 +75,8 @@ pub(crate) struct HashIndex {
     buckets: Buckets,
     /// Where each bucket starts, and the end; empty for small batches.
     starts: Vec<u32>,
+    /// One word per bucket; empty for small batches.
+    filter: Vec<u32>,
 }
 
 impl HashIndex {
@@ -81,14 +98,18 @@ impl HashIndex {
                 last,
                 buckets,
                 starts: Vec::new(),
+                filter: Vec::new(),
             };
         }
         let buckets = Buckets::new(first, last, hashes.len() / 2);
         // Where each bucket ends, by its last row; then empty buckets end where the one before does.
         // Two passes, but without a branch for each row.
         let mut starts = vec![0_u32; buckets.count + 1];
+        let mut filter = vec![0_u32; buckets.count];
         for (row, hash) in hashes.iter().enumerate() {
-            starts[buckets.of(*hash) + 1] = row as u32 + 1;
+            let bucket = buckets.of(*hash);
+            starts[bucket + 1] = row as u32 + 1;
+            filter[bucket] |= buckets.filter_bit(*hash);
         }
         let mut end = 0;
         for start in &mut starts {
@@ -100,7 +121,18 @@ impl HashIndex {
             last,
             buckets,
             starts,
+            filter,
         }
+    }
+
+    /// False if no row has this hash; usually so, if none has.
+    #[inline(always)]
+    pub(crate) fn may_contain(&self, hash: u64) -> bool {
+        if hash < self.first || hash > self.last {
+            return false;
+        }
+        let word = self.filter.get(self.buckets.of(hash));
+        word.is_none_or(|word| word & self.buckets.filter_bit(hash) != 0)
     }
 
     /// The bucket of rows that contains all rows of this hash, of a batch of `rows` rows; empty if the
@@ -171,6 +203,6 @@ impl HashIndex {
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.starts.capacity() * size_of::<u32>()
+        (self.starts.capacity() + self.filter.capacity()) * size_of::<u32>()
     }
 }

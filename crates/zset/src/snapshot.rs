@@ -6,6 +6,7 @@
 
 mod groups;
 
+use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -134,11 +135,45 @@ impl Snapshot {
     /// # Errors
     /// As [`Self::probe`], or if a sum overflows.
     pub fn key_weights(&self, hashes: &[u64], key_columns: &[ArrayRef]) -> Result<Vec<i64>> {
-        let matches = self.probe(hashes, key_columns)?;
+        self.key_weights_up_to(hashes, key_columns, |_| i64::MAX)
+    }
+
+    /// As [`Self::key_weights`], but where the sum is at least `enough(probe)` it may be any number from
+    /// there to the sum. That a key is there is usually known after the largest batch.
+    ///
+    /// # Errors
+    /// As [`Self::key_weights`].
+    pub fn key_weights_up_to(
+        &self,
+        hashes: &[u64],
+        key_columns: &[ArrayRef],
+        enough: impl Fn(usize) -> i64,
+    ) -> Result<Vec<i64>> {
+        self.check_key(key_columns, hashes.len())?;
+        let key_columns = canonical_columns(key_columns);
+        // Retractions first: behind them a sum only grows, so that it may end early.
+        let mut batches: Vec<&Arc<Batch>> = self.batches.iter().collect();
+        batches.sort_by_key(|batch| (batch.has_positive_weights(), Reverse(batch.len())));
         let mut sums = vec![0_i64; hashes.len()];
-        for (probe, weight) in matches.probes.iter().zip(&matches.weights) {
-            let sum = &mut sums[*probe as usize];
-            *sum = sum.checked_add(*weight).ok_or(Error::WeightOverflow)?;
+        let mut open: Vec<u32> = (0..hashes.len() as u32).collect();
+        let mut open_hashes = hashes.to_vec();
+        let mut candidates = Candidates::default();
+        for batch in batches {
+            if batch.has_positive_weights() {
+                open.retain(|probe| sums[*probe as usize] < enough(*probe as usize));
+                open_hashes.clear();
+                open_hashes.extend(open.iter().map(|probe| hashes[*probe as usize]));
+            }
+            candidates.find(batch, &open_hashes, usize::MAX);
+            for probe in &mut candidates.probes {
+                *probe = open[*probe as usize];
+            }
+            candidates.verify(batch, &key_columns)?;
+            for (probe, row) in candidates.probes.iter().zip(&candidates.rows) {
+                let sum = &mut sums[*probe as usize];
+                let weight = batch.weight(*row as usize);
+                *sum = sum.checked_add(weight).ok_or(Error::WeightOverflow)?;
+            }
         }
         Ok(sums)
     }
@@ -223,11 +258,24 @@ impl Candidates {
         self.is_truncated.clear();
         let (stored, index) = (batch.key_hashes(), batch.index());
         let mut buckets = std::mem::take(&mut self.buckets);
-        // Some probes at a time: first all buckets, then all first hashes. Loads that do not wait for
-        // each other overlap, where a loop with a scan in it would pay for each miss in turn.
+        let mut passed = [0_u32; PROBES_AT_ONCE];
+        // Some probes at a time: first the filter, then all buckets, then all first hashes. Loads that
+        // do not wait for each other overlap, where a loop with a scan in it would pay for each miss in
+        // turn. What passes is written without a branch: it cannot be guessed.
         for (chunk, probes) in hashes.chunks(PROBES_AT_ONCE).enumerate() {
+            let mut count = 0;
+            for (position, hash) in probes.iter().enumerate() {
+                passed[count] = position as u32;
+                count += usize::from(index.may_contain(*hash));
+            }
+            let passed = &passed[..count];
+            let hash_of = |position: &u32| probes[*position as usize];
             buckets.clear();
-            buckets.extend(probes.iter().map(|hash| index.bucket(stored.len(), *hash)));
+            buckets.extend(
+                passed
+                    .iter()
+                    .map(|position| index.bucket(stored.len(), hash_of(position))),
+            );
             let touched = buckets.iter().map(|bucket| {
                 stored
                     .get(bucket.start as usize)
@@ -235,10 +283,11 @@ impl Candidates {
                     .unwrap_or_default()
             });
             std::hint::black_box(touched.fold(0, u64::wrapping_add));
-            let numbers = (chunk * PROBES_AT_ONCE) as u32..;
-            for ((hash, bucket), probe) in probes.iter().zip(&buckets).zip(numbers) {
-                let rows = HashIndex::rows_in_window(stored, bucket, *hash)
-                    .unwrap_or_else(|| HashIndex::rows_in(stored, bucket.clone(), *hash));
+            for (position, bucket) in passed.iter().zip(&buckets) {
+                let hash = hash_of(position);
+                let probe = (chunk * PROBES_AT_ONCE) as u32 + position;
+                let rows = HashIndex::rows_in_window(stored, bucket, hash)
+                    .unwrap_or_else(|| HashIndex::rows_in(stored, bucket.clone(), hash));
                 if rows.len() > 1 {
                     self.push_many(probe, rows, hashes.len(), rows_max);
                     continue;

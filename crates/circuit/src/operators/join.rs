@@ -25,7 +25,7 @@ pub(crate) struct Join {
     /// What the residual reads.
     residual_columns: Vec<usize>,
     output: Vec<usize>,
-    /// Of the residual: all left columns, then all right ones.
+    /// Of the residual: all left columns, then all right ones. Those that it does not read are NULL.
     pairs_schema: SchemaRef,
     schema: SchemaRef,
     left_columns: usize,
@@ -45,7 +45,8 @@ impl Join {
     ) -> Self {
         let inputs = context.inputs.iter();
         let fields: Vec<_> = inputs
-            .flat_map(|node| node.schema.fields().iter().cloned())
+            .flat_map(|node| node.schema.fields())
+            .map(|field| Arc::new(field.as_ref().clone().with_nullable(true)))
             .collect();
         let all = || (0..fields.len()).collect();
         let read = residual

@@ -26,7 +26,8 @@ impl SemiJoin {
     /// New left rows, by the right's contents after the step.
     fn filter_left(&self, left: &Arranged, right: &Snapshot) -> Result<Delta, OperatorError> {
         let changes = &left.delta;
-        let weights = right.key_weights(changes.key_hashes(), &key_columns(changes))?;
+        let weights =
+            right.key_weights_up_to(changes.key_hashes(), &key_columns(changes), |_| 1)?;
         let keep = weights
             .iter()
             .map(|&weight| (weight > 0) != self.anti)
@@ -43,8 +44,8 @@ impl SemiJoin {
     /// Stored left rows of the keys that came or went on the right.
     fn switched(&self, left: &Snapshot, right: &Arranged) -> Result<Delta, OperatorError> {
         let keys = right.delta.keys()?;
-        let before = right.before.key_weights(keys.hashes(), keys.columns())?;
-        let after = right.after.key_weights(keys.hashes(), keys.columns())?;
+        let weights = |of: &Snapshot| of.key_weights_up_to(keys.hashes(), keys.columns(), |_| 1);
+        let (before, after) = (weights(&right.before)?, weights(&right.after)?);
         let mut changed = Vec::new();
         let mut signs = Vec::new();
         for (index, (before, after)) in (0u32..).zip(before.into_iter().zip(after)) {

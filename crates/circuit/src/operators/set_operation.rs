@@ -39,10 +39,15 @@ impl SetOperator {
     fn distinct(&self, input: &Arranged) -> Result<Delta, OperatorError> {
         let batch = &input.delta;
         let columns = key_columns(batch);
-        let before = input.before.key_weights(batch.key_hashes(), &columns)?;
+        let weights = batch.weights();
+        // A row that is there before and after the step does not change.
+        let stays = |row: usize| 1_i64.saturating_sub(weights[row].min(0));
+        let before = input
+            .before
+            .key_weights_up_to(batch.key_hashes(), &columns, stays)?;
         let changes = before
             .iter()
-            .zip(batch.weights())
+            .zip(weights)
             .map(|(&before, &change)| self.weight(before + change, 0) - self.weight(before, 0));
         self.output(&batch.layout().key, &columns, changes)
     }

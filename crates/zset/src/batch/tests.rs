@@ -73,8 +73,22 @@ fn many_rows_are_found_in_their_buckets() {
     for (row, hash) in batch.key_hashes().iter().enumerate() {
         assert_eq!(rows(*hash), row as u32..row as u32 + 1);
         assert!(rows(hash ^ 1).is_empty());
+        assert!(batch.index().may_contain(*hash));
     }
-    assert!(batch.bytes() < 50_000 * 35, "{} bytes", batch.bytes());
+    let others = (1..=10_000_u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let passed = others.filter(|hash| batch.index().may_contain(*hash));
+    assert!(passed.count() < 1_500);
+    assert!(batch.bytes() < 50_000 * 37, "{} bytes", batch.bytes());
+}
+
+#[test]
+fn the_filter_passes_hashes_that_lie_close_together() {
+    for step in [1, 2, 3, 17, 100] {
+        let hashes: Vec<u64> = (0..1_000).map(|row| 5_000 + row * step).collect();
+        let index = HashIndex::new(&hashes);
+        assert!(hashes.iter().all(|hash| index.may_contain(*hash)));
+        assert!(!index.may_contain(4_999) && !index.may_contain(hashes[999] + 1));
+    }
 }
 
 #[test]

@@ -51,6 +51,11 @@ proptest! {
         }
         let all = sum(&case.rows);
         let weights = snapshot.key_weights(&hashes, &keys).unwrap();
+        let enough = |probe: usize| probe as i64 % 4;
+        let bounded = snapshot.key_weights_up_to(&hashes, &keys, enough).unwrap();
+        for (probe, (bounded, exact)) in bounded.into_iter().zip(&weights).enumerate() {
+            prop_assert!(bounded == *exact || (enough(probe)..=*exact).contains(&bounded));
+        }
         for (probe, key) in probes.iter().enumerate() {
             let expected: BTreeMap<_, _> =
                 all.iter().filter(|(row, _)| case.key_of(row) == *key).map(|(row, w)| (row.clone(), *w)).collect();
