@@ -4,6 +4,10 @@
 //! arrangements that this needs (rule P3 of [`crate::plan`]), so a caller composes relations and
 //! never thinks of workers.
 
+mod share;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -11,6 +15,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use highwater_zset::{Delta, Layout, OrderColumn, RowHasher};
 use xxhash_rust::xxh3::xxh3_128;
 
+use self::share::share_joins;
 use crate::expression::{Column, Expr, FlatMapFunction, PartitionFunction};
 use crate::plan::{
     AggregateCall, AggregateSpec, LinearCall, Node, NodeIndex, OperatorId, OperatorSpec, Plan,
@@ -162,7 +167,7 @@ impl PlanBuilder {
     /// Keeps the rows for which `filter` is true.
     pub fn filter(&mut self, input: NodeIndex, filter: Expr) -> NodeIndex {
         let columns = all_columns(self.schema(input));
-        let columns = self.column_expressions(input, &columns);
+        let columns = select_expressions(self.schema(input), &columns);
         self.map(input, Some(filter), columns)
     }
 
@@ -175,20 +180,8 @@ impl PlanBuilder {
         {
             return input;
         }
-        let columns = self.column_expressions(input, columns);
+        let columns = select_expressions(self.schema(input), columns);
         self.map(input, None, columns)
-    }
-
-    fn column_expressions(&self, input: NodeIndex, columns: &[usize]) -> Vec<(String, Expr)> {
-        let schema = self.schema(input);
-        let expression = |&index: &usize| {
-            let field = schema.field(index);
-            (
-                field.name().clone(),
-                Column::expr(index, field.data_type().clone()),
-            )
-        };
-        columns.iter().map(expression).collect()
     }
 
     /// Zero or more rows per row; `schema` is the function's output.
@@ -440,13 +433,13 @@ impl PlanBuilder {
         self.add(OperatorSpec::SingleRow, vec![arranged], schema)
     }
 
-    /// The plan.
+    /// The plan. Joins that differ in their columns only become one where that costs no state.
     pub fn finish(self) -> Plan {
-        Plan {
+        share_joins(Plan {
             nodes: self.nodes,
             tables: self.tables,
             views: self.views,
-        }
+        })
     }
 
     fn add(
@@ -466,26 +459,43 @@ impl PlanBuilder {
         inputs: Vec<NodeIndex>,
         schema: SchemaRef,
     ) -> NodeIndex {
-        let mut definition = format!("{text} -> {}", types_text(&schema));
-        for input in &inputs {
-            definition.push_str(&format!(" {}", self.nodes[input.0].id));
-        }
-        let id = OperatorId(xxh3_128(definition.as_bytes()));
-        if let Some(&node) = self.by_id.get(&id) {
-            return node;
-        }
-        let node = NodeIndex(self.nodes.len());
-        let label = format!("{} for {}", operator.name(), self.owner);
-        self.nodes.push(Node {
-            id,
+        let mut node = Node {
+            id: OperatorId(0),
+            label: format!("{} for {}", operator.name(), self.owner),
             operator,
             inputs,
             schema,
-            label,
-        });
-        self.by_id.insert(id, node);
-        node
+        };
+        node.id = node_id(text, &node, &self.nodes);
+        if let Some(&node) = self.by_id.get(&node.id) {
+            return node;
+        }
+        let index = NodeIndex(self.nodes.len());
+        self.by_id.insert(node.id, index);
+        self.nodes.push(node);
+        index
     }
+}
+
+/// Rule P5 of [`crate::plan`]: the id of a node that computes what `text` says.
+fn node_id(text: &str, node: &Node, nodes: &[Node]) -> OperatorId {
+    let mut definition = format!("{text} -> {}", types_text(&node.schema));
+    for input in &node.inputs {
+        definition.push_str(&format!(" {}", nodes[input.0].id));
+    }
+    OperatorId(xxh3_128(definition.as_bytes()))
+}
+
+/// Columns of a schema by position, with their names.
+fn select_expressions(schema: &SchemaRef, columns: &[usize]) -> Vec<(String, Expr)> {
+    let expression = |&index: &usize| {
+        let field = schema.field(index);
+        (
+            field.name().clone(),
+            Column::expr(index, field.data_type().clone()),
+        )
+    };
+    columns.iter().map(expression).collect()
 }
 
 fn all_columns(schema: &SchemaRef) -> Vec<usize> {
