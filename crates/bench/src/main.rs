@@ -10,8 +10,8 @@ use highwater_bench::{measure, report};
 
 /// Steps allocate and free arrays of a few megabytes: with the system's allocator half of the time
 /// of a large merge goes into page faults on memory that was just given back.
-//#[global_allocator]
-//static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
