@@ -71,8 +71,7 @@ fn long(arguments: Vec<String>) -> Result<()> {
     };
     println!("{programs} programs from seed {seed} on");
     let status = Command::new("cargo")
-        .args(["test", "--package", "highwater-sql", "--test", "judges"])
-        .args(["--", "--nocapture", "oracle"])
+        .args(["test", "--test", "judges", "--", "oracle"])
         .env("ORACLE_PROGRAMS", programs)
         .env("ORACLE_SEED", seed)
         .current_dir(workspace_root())

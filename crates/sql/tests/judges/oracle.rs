@@ -37,7 +37,7 @@ struct Case {
 
 #[test]
 fn views_equal_batch_answers_at_every_step() {
-    let programs = number("ORACLE_PROGRAMS", 60);
+    let programs = number("ORACLE_PROGRAMS", 150);
     let first_seed = number("ORACLE_SEED", 1);
     let runtime = runtime();
     let mut counts = Counts::default();

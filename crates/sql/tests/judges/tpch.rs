@@ -427,8 +427,8 @@ fn tpch_queries_hold_incrementally() {
         "tpch: 22 queries, {comparisons} comparisons, rows seen per query {rows_seen:?}, always empty: {silent:?}"
     ));
     assert!(
-        silent.len() <= 2,
-        "too many queries never had a row, so nothing was tested: {silent:?}"
+        silent.is_empty(),
+        "queries that never had a row, so that nothing was tested: {silent:?}"
     );
 }
 
