@@ -188,9 +188,10 @@ fn floats_agree(left: &[f64], right: &[f64]) -> bool {
 
 /// Equal but for rounding: a relative error of 1e-9, or an absolute one of 1e-9 near zero.
 fn close(left: f64, right: f64) -> bool {
+    let largest = left.abs().max(right.abs());
     left.to_bits() == right.to_bits()
         || left == right
-        || (left - right).abs() <= 1e-9 * left.abs().max(right.abs()).max(1.0)
+        || (largest.is_finite() && (left - right).abs() <= 1e-9 * largest.max(1.0))
 }
 
 #[test]
@@ -201,6 +202,7 @@ fn the_judge_itself_sees_differences() {
     assert!(compare(&[float(1.0), float(2.0)], &[float(2.0), float(1.0)]).is_ok());
     assert!(compare(&[float(1.0), float(1.0)], &[float(1.0)]).is_err());
     assert!(compare(&[float(f64::NAN)], &[float(f64::NAN)]).is_ok());
+    assert!(compare(&[float(f64::INFINITY)], &[float(1.0)]).is_err());
     assert!(
         compare(
             &[vec![Cell::Text("1".to_owned())]],

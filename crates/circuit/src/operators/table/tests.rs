@@ -135,3 +135,43 @@ fn a_key_changed_in_many_steps_has_one_row() {
         check(&mut table, &[(1.0, "a", amount, 1)], expected);
     }
 }
+
+/// What the table holds, as sorted lines.
+fn held(table: &Table) -> Vec<String> {
+    let deltas = table.spines()[0].snapshot().scan().unwrap();
+    said(&Flow::Delta(deltas))
+}
+
+#[test]
+fn steps_of_many_keys_leave_what_steps_of_few_leave() {
+    let (mut whole, mut in_parts) = (table(), table());
+    let mut random = 7_u64;
+    let mut next = |below: u64| {
+        random = random
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        (random >> 33) % below
+    };
+    for step in 0..12 {
+        // Keys repeat in some steps only; a fifth of the changes deletes, some rows stay the same.
+        let stride = if step % 3 == 2 { 0 } else { 1 };
+        let first = next(300);
+        let rows: Vec<(f64, &str, i64, i64)> = (0..200)
+            .map(|row| {
+                let key = first + row * stride + next(2) * (1 - stride) * next(200);
+                let weight = if next(5) == 0 { -1 } else { 1 };
+                (key as f64, "x", next(3) as i64, weight)
+            })
+            .collect();
+        let before = held(&whole);
+        let flow = whole.step(&[input(&rows)]).unwrap();
+        for part in rows.chunks(100) {
+            in_parts.step(&[input(part)]).unwrap();
+        }
+        assert_eq!(held(&whole), held(&in_parts), "step {step}");
+        let changes = said(&flow);
+        let count = |sign: char| changes.iter().filter(|line| line.starts_with(sign)).count();
+        assert_eq!(held(&whole).len() + count('-'), before.len() + count('+'));
+        assert!(step == 0 || count('-') > 0, "step {step} replaces nothing");
+    }
+}
