@@ -7,6 +7,7 @@
 //! incremental engine.
 
 mod engines;
+mod rounds;
 mod table;
 
 use std::error::Error;
@@ -18,7 +19,8 @@ use highwater_bench::options::Options;
 use engines::{Engine, Final, Outcome};
 
 const USAGE: &str = "usage: cargo run --release -- orders [--engines NAME,…] [OPTIONS]
-  --engines highwater,dbsp,dbsp-storage,duckdb,datafusion (all)  --workers LIST (1,2)";
+  --engines highwater,dbsp,dbsp-storage,duckdb,datafusion (all)  --workers LIST (1,2)
+  --rounds N (3): runs of each, of which the median of each figure is shown";
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -45,38 +47,58 @@ fn run(mut arguments: Vec<String>) -> Result<()> {
         Some(counts) => counts.iter().map(|count| count.parse()).collect(),
         None => Ok(vec![1, 2]),
     }?;
+    let rounds = match take_list(&mut arguments, "--rounds")? {
+        Some(counts) => counts.concat().parse()?,
+        None => 3,
+    };
     let options = Options::parse(arguments)?;
 
     for engine in &engines {
         engine.build()?;
     }
-    let outcomes = outcomes(&engines, &workers, &options)?;
+    let outcomes = outcomes(&engines, &workers, rounds, &options)?;
     println!("{}", table::render(&outcomes));
     Ok(())
 }
 
-fn outcomes(engines: &[Engine], workers: &[usize], options: &Options) -> Result<Vec<Outcome>> {
+fn outcomes(
+    engines: &[Engine],
+    workers: &[usize],
+    rounds: usize,
+    options: &Options,
+) -> Result<Vec<Outcome>> {
     let (customers, reference) = measure::replay(options);
     let expected = reference.answers();
     let tables = Final::write(&customers, &reference.orders())?;
     drop(reference);
-    let mut outcomes = Vec::new();
-    for engine in engines {
-        for &workers in workers {
+    let subjects = || {
+        engines
+            .iter()
+            .flat_map(|engine| workers.iter().map(move |&workers| (*engine, workers)))
+    };
+    let mut runs: Vec<Vec<Outcome>> = subjects().map(|_| Vec::new()).collect();
+    for round in 1..=rounds.max(1) {
+        for ((engine, workers), runs) in subjects().zip(&mut runs) {
             let options = Options {
                 workers,
                 ..options.clone()
             };
-            eprintln!("{} with {workers} worker(s) …", engine.name());
+            eprintln!(
+                "round {round}: {} with {workers} worker(s) …",
+                engine.name()
+            );
             let outcome = engine.run(&options, &tables)?;
             if outcome.answers != expected {
                 return Err(format!("{}: the answers are wrong", engine.name()).into());
             }
-            outcomes.push(outcome);
+            runs.push(outcome);
         }
     }
-    println!("All answers are equal to those of a plain computation.\n");
-    Ok(outcomes)
+    println!(
+        "All answers are equal to those of a plain computation. Each figure is the median of {} runs.\n",
+        rounds.max(1)
+    );
+    Ok(runs.into_iter().map(rounds::median_outcome).collect())
 }
 
 /// Takes `name a,b,c` out of the arguments.
