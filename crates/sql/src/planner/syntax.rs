@@ -4,16 +4,17 @@
 //! - `CAST(x AS VARCHAR(3))` cuts, `CAST(x AS CHAR(3))` cuts and pads;
 //! - `1e3` is a DOUBLE;
 //! - `(a, b) IN (SELECT x, y …)` becomes `EXISTS`;
+//! - `(row).field` names the field by a text;
 //! - an array literal in `UNNEST` becomes a call of `make_array`;
 //! - `FETCH FIRST n ROWS ONLY` becomes `LIMIT n`.
 
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    CastKind, DataType, ExactNumberInfo, Expr, Fetch, Function, FunctionArg, FunctionArgExpr,
-    FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, LimitClause, ObjectName, Query,
-    Select, SelectFlavor, SelectItem, SetExpr, Spanned, TableFactor, TableWithJoins, Value,
-    VisitMut, VisitorMut, helpers::attached_token::AttachedToken,
+    AccessExpr, CastKind, DataType, ExactNumberInfo, Expr, Fetch, Function, FunctionArg,
+    FunctionArgExpr, FunctionArgumentList, FunctionArguments, GroupByExpr, Ident, LimitClause,
+    ObjectName, Query, Select, SelectFlavor, SelectItem, SetExpr, Spanned, TableFactor,
+    TableWithJoins, Value, VisitMut, VisitorMut, helpers::attached_token::AttachedToken,
 };
 use highwater_types::relation::{ColumnType, SqlType};
 
@@ -113,6 +114,20 @@ impl Rewriter<'_> {
                 }
                 Ok(Some(cast(kind.clone(), expr.as_ref().clone(), column_type)))
             }
+            Expr::CompoundFieldAccess { root, access_chain } => {
+                // `t.c['x']` begins with a name of several parts.
+                let mut is_name = matches!(root.as_ref(), Expr::Identifier(_));
+                let chain = access_chain.iter().map(|access| match access {
+                    AccessExpr::Dot(Expr::Identifier(name)) if !is_name => field(name),
+                    other => {
+                        is_name &= matches!(other, AccessExpr::Dot(_));
+                        other.clone()
+                    }
+                });
+                let access_chain: Vec<_> = chain.collect();
+                let root = root.clone();
+                Ok(Some(Expr::CompoundFieldAccess { root, access_chain }))
+            }
             Expr::Value(value) => match &value.value {
                 Value::Number(number, _) if number.contains(['e', 'E']) => Ok(Some(double(number))),
                 _ => Ok(None),
@@ -131,6 +146,12 @@ impl Rewriter<'_> {
             _ => Ok(None),
         }
     }
+}
+
+/// Access to a ROW's field, in the form that DataFusion has.
+fn field(name: &Ident) -> AccessExpr {
+    let name = Value::SingleQuotedString(normalized(name));
+    AccessExpr::Dot(Expr::value(name))
 }
 
 /// A literal with an exponent.

@@ -6,8 +6,8 @@
 use std::ops::ControlFlow;
 
 use datafusion::sql::sqlparser::ast::{
-    AccessExpr, CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned,
-    VisitMut, VisitorMut,
+    CastKind, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Spanned, VisitMut,
+    VisitorMut,
 };
 
 use crate::catalog::Catalog;
@@ -92,10 +92,7 @@ impl VisitorMut for Substitution {
                     .and_then(|ident| self.value(&normalized(ident)));
                 root.map(|root| Expr::CompoundFieldAccess {
                     root: Box::new(root.clone()),
-                    access_chain: parts[1..]
-                        .iter()
-                        .map(|part| AccessExpr::Dot(Expr::Identifier(part.clone())))
-                        .collect(),
+                    access_chain: parts[1..].iter().map(super::field).collect(),
                 })
             }
             _ => None,
