@@ -184,7 +184,7 @@ fn report_inputs(inputs: &[InputProgress]) -> bool {
         if input.parse_errors > 0 {
             let first = input.first_parse_error.as_deref().unwrap_or("");
             eprintln!(
-                "warning: input `{}`: {} bad rows were left out; the first: {first}",
+                "warning: input `{}`: bad rows left out: {}; the first: {first}",
                 input.name, input.parse_errors
             );
         }

@@ -96,7 +96,7 @@ fn bad_rows_are_a_warning_and_a_missing_file_an_error() {
     assert!(output.status.success());
     let warning = text(&output.stderr);
     assert!(
-        warning.contains("`people.file`: 1 bad rows were left out"),
+        warning.contains("`people.file`: bad rows left out: 1"),
         "{warning}"
     );
     assert!(
