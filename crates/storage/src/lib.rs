@@ -1,0 +1,21 @@
+//! Files that are written once, and which checkpoint owns which of them.
+//!
+//! Everything goes through [`disk::Disk`], the door to the file system: in production it is
+//! [`local::LocalDisk`], under the simulator a disk that loses what was not synced. [`files::Files`]
+//! makes and opens the immutable files of a storage root.
+//!
+//! This crate knows nothing of Arrow, of operators or of HTTP: a file is bytes with a name, a size
+//! and a digest.
+
+pub mod digest;
+pub mod disk;
+pub mod error;
+pub mod files;
+pub mod local;
+pub mod paths;
+
+pub use digest::Digest;
+pub use disk::Disk;
+pub use error::{Error, Kind, Result};
+pub use files::{FileWriter, Files, StoredFile};
+pub use local::LocalDisk;
