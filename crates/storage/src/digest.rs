@@ -30,7 +30,9 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-        let value = is_hex.then(|| u128::from_str_radix(text, 16).ok()).flatten();
+        let value = is_hex
+            .then(|| u128::from_str_radix(text, 16).ok())
+            .flatten();
         value
             .map(Self)
             .ok_or_else(|| format!("`{text}` is no digest of 32 hexadecimal digits"))
@@ -93,7 +95,12 @@ mod tests {
     fn text_round_trips_and_other_text_is_refused() {
         let digest = Digest::of(b"x");
         assert_eq!(digest.to_string().parse(), Ok(digest));
-        for text in ["", "0", "+0000000000000000000000000000000", "g0000000000000000000000000000000"] {
+        for text in [
+            "",
+            "0",
+            "+0000000000000000000000000000000",
+            "g0000000000000000000000000000000",
+        ] {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }
     }

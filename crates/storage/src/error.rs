@@ -32,6 +32,8 @@ pub struct Error {
     message: String,
     /// What to do; may be empty.
     remedy: String,
+    /// Whether what was tried has happened is unknown.
+    is_indeterminate: bool,
     source: Option<Arc<io::Error>>,
 }
 
@@ -52,6 +54,7 @@ impl Error {
             path: path.into(),
             message: message.into(),
             remedy: String::new(),
+            is_indeterminate: false,
             source: None,
         }
     }
@@ -79,6 +82,7 @@ impl Error {
             path: path.into(),
             message: format!("cannot {action}: {source}"),
             remedy: remedy.to_owned(),
+            is_indeterminate: false,
             source: Some(Arc::new(source)),
         }
     }
@@ -88,6 +92,31 @@ impl Error {
     pub fn with_remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = remedy.into();
         self
+    }
+
+    /// Says what was being done when it happened.
+    #[must_use]
+    pub fn with_context(mut self, context: &str) -> Self {
+        self.message = format!("{context}: {}", self.message);
+        self
+    }
+
+    /// Says that what was tried may have happened, and may still be undone by a loss of power.
+    #[must_use]
+    pub fn indeterminate(mut self) -> Self {
+        self.is_indeterminate = true;
+        self
+    }
+
+    /// True if it is not known whether what was tried has happened.
+    pub fn is_indeterminate(&self) -> bool {
+        self.is_indeterminate
+    }
+
+    /// True if the medium holds something else than what was written: to try again is no use.
+    /// Otherwise it is the system that refused.
+    pub fn is_damage(&self) -> bool {
+        matches!(self.kind, Kind::Corrupt | Kind::NotFound)
     }
 
     pub fn kind(&self) -> Kind {

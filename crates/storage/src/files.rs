@@ -9,7 +9,10 @@
 //! - I2: a file is removed when its last [`StoredFile`] is dropped, unless a checkpoint owns it. The
 //!   set of owned files is told by [`Files::set_owned`], which the publication of a checkpoint calls
 //!   while it still holds the handles of all of its files.
-//! - I3: a file whose sync failed never counts as durable: every later sync of it fails too.
+//! - I3: a file whose sync failed never counts as durable: every later sync of it fails too. The same
+//!   is true of a file whose name was to be made durable by a sync of names that failed.
+//! - I4: a name is known to be in use before a file has it, so that who lists the root and asks
+//!   [`Files::in_use`] then never takes a file for garbage that somebody is about to hold.
 //!
 //! Crash: files that no checkpoint owns are removed by the next start, as are unfinished ones.
 
@@ -39,8 +42,35 @@ pub struct Files {
 struct Registry {
     /// Handles that are in use, by name.
     open: BTreeMap<String, Weak<StoredFile>>,
-    /// Files of checkpoints: they stay when their handles go.
-    owned: BTreeSet<String>,
+    /// Files that have no handle yet.
+    being_written: BTreeSet<String>,
+    /// Files whose names are not durable.
+    unnamed: BTreeMap<String, Weak<StoredFile>>,
+    owned: Owned,
+}
+
+/// Files that stay when their handles go.
+#[derive(Debug)]
+enum Owned {
+    /// Those of checkpoints.
+    These(BTreeSet<String>),
+    /// All: the root is only read.
+    All,
+}
+
+impl Default for Owned {
+    fn default() -> Self {
+        Self::These(BTreeSet::new())
+    }
+}
+
+impl Owned {
+    fn contains(&self, name: &str) -> bool {
+        match self {
+            Self::These(names) => names.contains(name),
+            Self::All => true,
+        }
+    }
 }
 
 impl Files {
@@ -50,6 +80,13 @@ impl Files {
             root: root.into(),
             registry: Mutex::default(),
         })
+    }
+
+    /// For a root that is only read: no file of it is ever removed.
+    pub(crate) fn read_only(disk: Arc<dyn Disk>, root: impl Into<PathBuf>) -> Arc<Self> {
+        let files = Self::new(disk, root);
+        files.registry().owned = Owned::All;
+        files
     }
 
     pub fn disk(&self) -> &Arc<dyn Disk> {
@@ -69,6 +106,7 @@ impl Files {
         let path = self.root.join(paths::unfinished(&name));
         let file = self.disk.create(&path);
         let file = file.map_err(|error| Error::io("create", &path, error))?;
+        self.registry().being_written.insert(name.clone());
         Ok(FileWriter {
             files: Arc::clone(self),
             name,
@@ -86,7 +124,12 @@ impl Files {
     ///
     /// # Errors
     /// If it is not there, cannot be opened, or has another size.
-    pub fn open(self: &Arc<Self>, name: &str, size_bytes: u64, digest: Digest) -> Result<Arc<StoredFile>> {
+    pub fn open(
+        self: &Arc<Self>,
+        name: &str,
+        size_bytes: u64,
+        digest: Digest,
+    ) -> Result<Arc<StoredFile>> {
         let mut registry = self.registry();
         if let Some(file) = registry.open.get(name).and_then(Weak::upgrade) {
             return Ok(file);
@@ -94,7 +137,9 @@ impl Files {
         let path = self.root.join(name);
         let file = self.disk.open(&path);
         let file = file.map_err(|error| Error::io("open", &path, error))?;
-        let found = file.len().map_err(|error| Error::io("measure", &path, error))?;
+        let found = file
+            .len()
+            .map_err(|error| Error::io("measure", &path, error))?;
         if found != size_bytes {
             let message = format!("has {found} bytes where a checkpoint says {size_bytes}");
             return Err(Error::corrupt(path, message));
@@ -108,34 +153,53 @@ impl Files {
             digest,
             sync: Mutex::new(SyncState::Durable),
         });
-        registry.open.insert(name.to_owned(), Arc::downgrade(&stored));
+        registry
+            .open
+            .insert(name.to_owned(), Arc::downgrade(&stored));
         Ok(stored)
     }
 
     /// Makes the names of all finished files durable.
     ///
     /// # Errors
-    /// If the system refuses.
+    /// If the system refuses. The files whose names it was about count as lost then.
     pub fn sync_names(&self) -> Result<()> {
+        let pending = std::mem::take(&mut self.registry().unnamed);
         let synced = self.disk.sync_dir(&self.root);
-        synced.map_err(|error| Error::io("sync", &self.root, error))
+        synced.map_err(|error| {
+            let error = Error::io("sync", &self.root, error);
+            for file in pending.values().filter_map(Weak::upgrade) {
+                file.poison(&error);
+            }
+            error
+        })
     }
 
     /// Says which files belong to checkpoints: these, and no others.
     pub fn set_owned(&self, names: BTreeSet<String>) {
-        self.registry().owned = names;
+        let mut registry = self.registry();
+        if let Owned::These(owned) = &mut registry.owned {
+            *owned = names;
+        }
     }
 
-    /// Files that somebody holds, whether a checkpoint owns them or not.
+    /// Files that somebody holds or writes, whether a checkpoint owns them or not.
     pub fn in_use(&self) -> BTreeSet<String> {
         let registry = self.registry();
-        let used = registry.open.iter().filter(|(_, file)| file.strong_count() > 0);
-        used.map(|(name, _)| name.clone()).collect()
+        let held = registry.open.iter();
+        let held = held.filter(|(_, file)| file.strong_count() > 0);
+        let held = held.map(|(name, _)| name);
+        held.chain(&registry.being_written).cloned().collect()
     }
 
     /// What the files take that are open.
     pub fn bytes_in_use(&self) -> u64 {
-        let open: Vec<Arc<StoredFile>> = self.registry().open.values().filter_map(Weak::upgrade).collect();
+        let open: Vec<Arc<StoredFile>> = self
+            .registry()
+            .open
+            .values()
+            .filter_map(Weak::upgrade)
+            .collect();
         open.iter().map(|file| file.size_bytes).sum()
     }
 
@@ -147,10 +211,15 @@ impl Files {
     fn release(&self, name: &str, path: &Path) {
         let mut registry = self.registry();
         // It may have been opened anew between the drop of the last handle and here.
-        if registry.open.get(name).is_some_and(|file| file.strong_count() > 0) {
+        if registry
+            .open
+            .get(name)
+            .is_some_and(|file| file.strong_count() > 0)
+        {
             return;
         }
         registry.open.remove(name);
+        registry.unnamed.remove(name);
         if registry.owned.contains(name) {
             return;
         }
@@ -234,7 +303,11 @@ impl FileWriter {
             sync: Mutex::new(SyncState::Pending),
         });
         let handle = Arc::downgrade(&stored);
-        self.files.registry().open.insert(self.name.clone(), handle);
+        let mut registry = self.files.registry();
+        registry.being_written.remove(&self.name);
+        registry.unnamed.insert(self.name.clone(), handle.clone());
+        registry.open.insert(self.name.clone(), handle);
+        drop(registry);
         Ok(stored)
     }
 }
@@ -245,6 +318,7 @@ impl Drop for FileWriter {
         if self.is_finished {
             return;
         }
+        self.files.registry().being_written.remove(&self.name);
         if let Err(error) = self.files.disk.remove_file(&self.path) {
             tracing::warn!(path = %self.path.display(), %error, "cannot remove an unfinished file; the next start will");
         }
@@ -331,6 +405,11 @@ impl StoredFile {
                 Err(error)
             }
         }
+    }
+
+    fn poison(&self, error: &Error) {
+        let mut state = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
+        *state = SyncState::Poisoned(error.clone());
     }
 
     /// A sync failed: the contents must be written to another file.

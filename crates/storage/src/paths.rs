@@ -1,7 +1,7 @@
 //! Names on disk: each is formed here, and recognized here.
 //!
 //! The names are those of the incumbent, so that its tools find their way; see
-//! `docs/internals/checkpoint-format.md`.
+//! `docs/internals/storage-root.md`.
 
 use std::path::{Path, PathBuf};
 
@@ -91,6 +91,28 @@ pub fn checkpoint_dir(root: &Path, checkpoint: Uuid) -> PathBuf {
     root.join(checkpoint.hyphenated().to_string())
 }
 
+/// A file in a checkpoint's folder.
+pub fn checkpoint_file(root: &Path, checkpoint: Uuid, name: &str) -> PathBuf {
+    checkpoint_dir(root, checkpoint).join(name)
+}
+
+/// True for a name that stays in its folder.
+pub fn is_plain(name: &str) -> bool {
+    let is_relative = matches!(name, "" | "." | "..");
+    !is_relative && !name.contains(['/', '\\', '\0'])
+}
+
+/// True for a name that a state file may have.
+pub fn is_state_file(name: &str) -> bool {
+    let is_taken = matches!(name, MARKER | MANIFEST) || name.ends_with(UNFINISHED_SUFFIX);
+    is_plain(name) && !is_taken
+}
+
+/// True for the name of a file that lists batch files, for tools.
+pub fn is_worker_batches(name: &str) -> bool {
+    name.starts_with("pspine-batches-") && name.ends_with(".dat")
+}
+
 /// In a checkpoint's folder: the spines of one worker.
 pub fn worker_state(worker: usize) -> String {
     format!("pspine-{worker}.dat")
@@ -120,6 +142,16 @@ mod tests {
         fn other_names_are_foreign(name in "[a-zA-Z0-9_.-]{0,20}") {
             prop_assert_eq!(root_name(&name), RootName::Foreign);
         }
+    }
+
+    #[test]
+    fn names_that_leave_their_folder_are_not_plain() {
+        for name in ["", ".", "..", "a/b", "/a", "../a", "a\0"] {
+            assert!(!is_plain(name), "{name:?}");
+        }
+        assert!(is_state_file("pspine-0.dat") && is_state_file("..a"));
+        assert!(!is_state_file(MARKER) && !is_state_file(MANIFEST) && !is_state_file("a.mut"));
+        assert!(is_worker_batches(&worker_batches(3)) && !is_worker_batches(&worker_state(3)));
     }
 
     #[test]

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::checkpoint::CheckpointActivity;
+use crate::suspend::SuspendError;
 use crate::transaction::{CommitProgress, TransactionInitiators, TransactionStatus};
 
 /// Everything that `GET /stats` tells; exactly these keys.
@@ -215,42 +217,6 @@ pub struct ConnectorError {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
     pub message: String,
-}
-
-/// Why a pipeline cannot be suspended.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub enum SuspendError {
-    Permanent(Vec<PermanentSuspendError>),
-    Temporary(Vec<TemporarySuspendError>),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub enum PermanentSuspendError {
-    /// The pipeline keeps its state in memory only.
-    StorageRequired,
-    UnsupportedInputEndpoint(String),
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-pub enum TemporarySuspendError {
-    Replaying,
-    Bootstrapping,
-    TransactionInProgress,
-    InputEndpointBarrier(String),
-}
-
-/// What checkpointing does now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(tag = "status", rename_all = "snake_case")]
-pub enum CheckpointActivity {
-    Idle,
-    Delayed {
-        reasons: Vec<TemporarySuspendError>,
-        delayed_since: DateTime<Utc>,
-    },
-    InProgress {
-        started_at: DateTime<Utc>,
-    },
 }
 
 #[cfg(test)]

@@ -1,10 +1,11 @@
 //! What the pipeline tells of itself.
 
+use highwater_types::checkpoint::CheckpointActivity;
 use highwater_types::stats::{
-    CheckpointActivity, EndpointConfig, EndpointHealth, GlobalMetrics, HealthStatus,
-    InputEndpointMetrics, InputEndpointStatus, OutputEndpointMetrics, OutputEndpointStatus,
-    PermanentSuspendError, PipelineState, PipelineStats, SuspendError,
+    EndpointConfig, EndpointHealth, GlobalMetrics, HealthStatus, InputEndpointMetrics,
+    InputEndpointStatus, OutputEndpointMetrics, OutputEndpointStatus, PipelineState, PipelineStats,
 };
+use highwater_types::suspend::{PermanentSuspendError, SuspendError};
 use highwater_types::transaction::{TransactionInitiators, TransactionPhase, TransactionStatus};
 
 use super::inputs::Input;

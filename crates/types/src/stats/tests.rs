@@ -1,5 +1,7 @@
-use super::*;
 use serde_json::json;
+
+use super::*;
+use crate::suspend::PermanentSuspendError;
 
 fn keys(value: &Value) -> Vec<&str> {
     value
