@@ -24,8 +24,13 @@ pub struct CrateRule {
 /// Every crate of the workspace, in reading order.
 pub const CRATES: &[CrateRule] = &[
     rule("highwater-types", &[], &[]),
-    rule("highwater-zset", &[], &[]),
-    rule("highwater-circuit", &["highwater-zset"], &[]),
+    rule("highwater-storage", &["highwater-types"], &[]),
+    rule("highwater-zset", &["highwater-storage"], &[]),
+    rule(
+        "highwater-circuit",
+        &["highwater-zset", "highwater-storage"],
+        &[],
+    ),
     rule(
         "highwater-sql",
         &["highwater-types", "highwater-zset", "highwater-circuit"],

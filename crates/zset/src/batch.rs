@@ -14,10 +14,12 @@ use std::sync::{Arc, OnceLock};
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::buffer::ScalarBuffer;
+use arrow::compute::concat;
 
 use crate::consolidate::consolidate;
 use crate::delta::{Delta, columns_bytes, record_batch, take_columns};
 use crate::error::{Error, Result};
+use crate::file::FileBatch;
 use crate::index::HashIndex;
 use crate::kernels::canonical::canonical_columns;
 use crate::kernels::column::bytes_in_use;
@@ -44,6 +46,8 @@ pub struct Batch {
     seconds: Vec<u64>,
     weights: Weights,
     index: HashIndex,
+    /// The same rows in a file, once they have been written.
+    file: OnceLock<Arc<FileBatch>>,
 }
 
 /// Weights, most of which are 1 in most batches.
@@ -107,6 +111,7 @@ impl Batch {
             seconds: Vec::new(),
             weights,
             index: HashIndex::new(&[]),
+            file: OnceLock::new(),
         }
     }
 
@@ -173,7 +178,64 @@ impl Batch {
             seconds,
             weights,
             index,
+            file: OnceLock::new(),
         })
+    }
+
+    /// Rows that were stored, in order; their hashes are computed again.
+    pub(crate) fn from_stored(
+        layout: &Arc<Layout>,
+        columns: Vec<ArrayRef>,
+        weights: Vec<i64>,
+    ) -> Result<Self> {
+        let count = weights.len();
+        let hashes = key_hashes(layout, &columns, count);
+        let seconds = seconds(layout, &columns, count);
+        let weights = Weights::new(weights);
+        let parts = BatchParts {
+            columns,
+            hashes,
+            seconds,
+            weights,
+        };
+        Self::from_parts(layout, parts)
+    }
+
+    /// Some of the rows; shares their columns.
+    pub(crate) fn slice(&self, start: usize, length: usize) -> Result<Self> {
+        let rows = start..start + length;
+        let columns = self.rows.columns().iter();
+        let parts = BatchParts {
+            columns: columns.map(|column| column.slice(start, length)).collect(),
+            hashes: self.hashes[rows.clone()].to_vec(),
+            seconds: self
+                .seconds
+                .get(rows.clone())
+                .map_or_else(Vec::new, <[u64]>::to_vec),
+            weights: Weights::new(rows.map(|row| self.weight(row)).collect()),
+        };
+        Self::from_parts(&self.layout, parts)
+    }
+
+    /// The rows of both, which are in order and have no row in common.
+    pub(crate) fn joined(&self, next: &Self) -> Result<Self> {
+        let columns = self.rows.columns().iter().zip(next.rows.columns());
+        let columns = columns.map(|(left, right)| concat(&[left.as_ref(), right.as_ref()]));
+        let weights = [self, next]
+            .into_iter()
+            .flat_map(|part| (0..part.len()).map(|row| part.weight(row)));
+        let parts = BatchParts {
+            columns: columns.collect::<std::result::Result<_, _>>()?,
+            hashes: [self.key_hashes(), next.key_hashes()].concat(),
+            seconds: [self.seconds(), next.seconds()].concat(),
+            weights: Weights::new(weights.collect()),
+        };
+        Self::from_parts(&self.layout, parts)
+    }
+
+    /// The integers that rows are sorted by do not descend.
+    pub(crate) fn is_in_order(&self) -> bool {
+        (1..self.len()).all(|row| self.rank(row - 1) <= self.rank(row))
     }
 
     pub fn layout(&self) -> &Arc<Layout> {
@@ -237,6 +299,17 @@ impl Batch {
 
     pub(crate) fn index(&self) -> &HashIndex {
         &self.index
+    }
+
+    /// The file that has the same rows, if they have been written to one.
+    pub fn file(&self) -> Option<&Arc<FileBatch>> {
+        self.file.get()
+    }
+
+    /// Notes that a file has the same rows. The first one counts.
+    pub fn set_file(&self, file: Arc<FileBatch>) {
+        // A second file of the same rows is not wrong, only useless.
+        let _ = self.file.set(file);
     }
 
     /// Bytes in memory.

@@ -9,6 +9,9 @@ pub enum Error {
     /// A sum of weights left the range of i64.
     #[error("the weight of a row overflows")]
     WeightOverflow,
+    /// A file of state cannot be read or written.
+    #[error(transparent)]
+    Storage(#[from] highwater_storage::Error),
 }
 
 impl From<arrow::error::ArrowError> for Error {

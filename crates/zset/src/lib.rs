@@ -38,10 +38,12 @@
 //! This crate knows nothing of timely, tokio, SQL or checkpoints. Start reading at `batch.rs`, then
 //! `spine.rs`; the loops that everything else is made of are in `kernels`.
 
+mod any_batch;
 mod batch;
 mod consolidate;
 mod delta;
 mod error;
+mod file;
 mod grouping;
 mod hash;
 mod index;
@@ -52,12 +54,15 @@ mod probe;
 mod snapshot;
 mod sort;
 mod spine;
+mod state_files;
 #[cfg(test)]
 mod testing;
 
+pub use any_batch::AnyBatch;
 pub use batch::Batch;
 pub use delta::Delta;
 pub use error::{Error, Result};
+pub use file::{BatchLocation, BlockCache, FileBatch, PACKED_BYTES_MAX, PackWriter, write_batch};
 pub use grouping::{Grouping, equal_rows};
 pub use hash::RowHasher;
 pub use layout::{Layout, OrderColumn};
@@ -65,3 +70,4 @@ pub use merge::{MergeService, Merger};
 pub use probe::{Groups, Keys, Matches, ReadLimit};
 pub use snapshot::Snapshot;
 pub use spine::Spine;
+pub use state_files::{MemoryBudget, StateFiles};

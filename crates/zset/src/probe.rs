@@ -1,8 +1,11 @@
 //! What lookups ask for and what they answer.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, RecordBatch};
 use arrow::compute::concat;
 
+use crate::batch::Batch;
 use crate::consolidate::distinct_keys;
 use crate::delta::take_columns;
 use crate::error::{Error, Result};
@@ -132,10 +135,12 @@ impl Keys {
 #[derive(Clone, Debug, Default)]
 pub struct Matches {
     pub probes: Vec<u32>,
-    /// Position of the batch in the snapshot.
-    pub batches: Vec<u32>,
+    /// What was searched: the snapshot's batches in memory, and excerpts of those in files.
+    pub(crate) sources: Arc<[Arc<Batch>]>,
+    /// Position in `sources`.
+    pub(crate) batches: Vec<u32>,
     /// Row in that batch.
-    pub rows: Vec<u32>,
+    pub(crate) rows: Vec<u32>,
     /// Of the stored rows.
     pub weights: Vec<i64>,
 }
@@ -147,6 +152,26 @@ impl Matches {
 
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// The matches at these positions. Their probes are empty if these are.
+    #[must_use]
+    pub fn pick(&self, positions: &[usize]) -> Self {
+        let pick = |values: &[u32]| positions.iter().map(|position| values[*position]).collect();
+        Self {
+            probes: if self.probes.is_empty() {
+                Vec::new()
+            } else {
+                pick(&self.probes)
+            },
+            sources: Arc::clone(&self.sources),
+            batches: pick(&self.batches),
+            rows: pick(&self.rows),
+            weights: positions
+                .iter()
+                .map(|position| self.weights[*position])
+                .collect(),
+        }
     }
 }
 

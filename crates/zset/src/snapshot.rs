@@ -6,15 +6,18 @@
 
 mod groups;
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
 
+use crate::any_batch::AnyBatch;
 use crate::batch::Batch;
 use crate::delta::Delta;
 use crate::error::{Error, Result};
+use crate::file::FileBatch;
 use crate::index::HashIndex;
 use crate::kernels::canonical::canonical_columns;
 use crate::kernels::equal::{Pairs, equal_pairs};
@@ -30,7 +33,9 @@ const SCAN_PIECE_ROWS: usize = 65_536;
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     layout: Arc<Layout>,
+    /// In memory.
     batches: Arc<[Arc<Batch>]>,
+    files: Arc<[Arc<FileBatch>]>,
 }
 
 impl Snapshot {
@@ -39,19 +44,24 @@ impl Snapshot {
     }
 
     /// `batches` have this layout; their sum is the contents.
-    pub fn new(layout: Arc<Layout>, batches: Vec<Arc<Batch>>) -> Self {
+    pub fn new(layout: Arc<Layout>, batches: impl IntoIterator<Item = AnyBatch>) -> Self {
+        let (mut in_memory, mut files) = (Vec::new(), Vec::new());
+        for batch in batches {
+            match batch {
+                _ if batch.is_empty() => {}
+                AnyBatch::Memory(batch) => in_memory.push(batch),
+                AnyBatch::File(batch) => files.push(batch),
+            }
+        }
         Self {
             layout,
-            batches: batches
-                .into_iter()
-                .filter(|batch| !batch.is_empty())
-                .collect(),
+            batches: in_memory.into(),
+            files: if files.is_empty() {
+                Arc::default()
+            } else {
+                files.into()
+            },
         }
-    }
-
-    /// None of the batches is empty.
-    pub(crate) fn of_filled(layout: Arc<Layout>, batches: Arc<[Arc<Batch>]>) -> Self {
-        Self { layout, batches }
     }
 
     /// These contents plus a batch.
@@ -63,6 +73,7 @@ impl Snapshot {
         Self {
             layout: Arc::clone(&self.layout),
             batches,
+            files: Arc::clone(&self.files),
         }
     }
 
@@ -71,8 +82,49 @@ impl Snapshot {
     }
 
     /// None of them empty.
-    pub fn batches(&self) -> &[Arc<Batch>] {
-        &self.batches
+    pub fn batches(&self) -> impl Iterator<Item = AnyBatch> + '_ {
+        let in_memory = self.batches.iter().cloned().map(AnyBatch::Memory);
+        in_memory.chain(self.files.iter().cloned().map(AnyBatch::File))
+    }
+
+    /// How many batches there are.
+    pub fn batch_count(&self) -> usize {
+        self.batches.len() + self.files.len()
+    }
+
+    /// No rows are stored.
+    pub fn is_empty(&self) -> bool {
+        self.batch_count() == 0
+    }
+
+    /// What must be searched for these hashes: all batches in memory, and excerpts of those in files.
+    fn sources(&self, hashes: &[u64]) -> Result<Arc<[Arc<Batch>]>> {
+        if self.files.is_empty() {
+            return Ok(Arc::clone(&self.batches));
+        }
+        let excerpts = self.excerpts(hashes, usize::MAX)?;
+        Ok(self.batches.iter().cloned().chain(excerpts).collect())
+    }
+
+    /// What the files hold of these hashes, at most `rows_max` rows of each hash in each file.
+    fn excerpts(&self, hashes: &[u64], rows_max: usize) -> Result<Vec<Arc<Batch>>> {
+        let mut excerpts = Vec::new();
+        if self.files.is_empty() {
+            return Ok(excerpts);
+        }
+        let mut distinct = Cow::Borrowed(hashes);
+        if !hashes.is_sorted_by(|left, right| left < right) {
+            let distinct = distinct.to_mut();
+            distinct.sort_unstable();
+            distinct.dedup();
+        }
+        for file in &*self.files {
+            let excerpt = file.excerpt(&distinct, rows_max)?;
+            if !excerpt.is_empty() {
+                excerpts.push(Arc::new(excerpt));
+            }
+        }
+        Ok(excerpts)
     }
 
     /// All stored rows whose key equals the key of a probe, NULL being equal to NULL. Ascending
@@ -83,9 +135,10 @@ impl Snapshot {
     pub fn probe(&self, hashes: &[u64], key_columns: &[ArrayRef]) -> Result<Matches> {
         self.check_key(key_columns, hashes.len())?;
         let key_columns = canonical_columns(key_columns);
+        let sources = self.sources(hashes)?;
         let mut matches = Matches::default();
         let mut candidates = Candidates::default();
-        for (position, batch) in self.batches.iter().enumerate() {
+        for (position, batch) in sources.iter().enumerate() {
             candidates.find(batch, hashes, usize::MAX);
             candidates.verify(batch, &key_columns)?;
             matches
@@ -100,6 +153,7 @@ impl Snapshot {
             matches.probes.extend_from_slice(&candidates.probes);
             matches.rows.extend_from_slice(&candidates.rows);
         }
+        matches.sources = sources;
         Ok(matches)
     }
 
@@ -114,16 +168,20 @@ impl Snapshot {
         };
         columns
             .iter()
-            .map(|column| self.gather_one(*column, names))
+            .map(|column| self.gather_one(&matches.sources, *column, names))
             .collect()
     }
 
-    fn gather_one(&self, column: usize, names: RowNames<'_>) -> Result<ArrayRef> {
+    fn gather_one(
+        &self,
+        sources: &[Arc<Batch>],
+        column: usize,
+        names: RowNames<'_>,
+    ) -> Result<ArrayRef> {
         if names.rows.is_empty() {
             return Ok(Arc::clone(self.layout.empty_rows().column(column)));
         }
-        let arrays: Vec<&dyn Array> = self
-            .batches
+        let arrays: Vec<&dyn Array> = sources
             .iter()
             .map(|batch| batch.rows().column(column).as_ref())
             .collect();
@@ -151,31 +209,29 @@ impl Snapshot {
     ) -> Result<Vec<i64>> {
         self.check_key(key_columns, hashes.len())?;
         let key_columns = canonical_columns(key_columns);
-        // Retractions first: behind them a sum only grows, so that it may end early.
-        let mut batches: Vec<&Arc<Batch>> = self.batches.iter().collect();
-        batches.sort_by_key(|batch| (batch.has_positive_weights(), Reverse(batch.len())));
-        let mut sums = vec![0_i64; hashes.len()];
-        let mut open: Vec<u32> = (0..hashes.len() as u32).collect();
-        let mut open_hashes = hashes.to_vec();
-        let mut candidates = Candidates::default();
-        for batch in batches {
-            if batch.has_positive_weights() {
-                open.retain(|probe| sums[*probe as usize] < enough(*probe as usize));
-                open_hashes.clear();
-                open_hashes.extend(open.iter().map(|probe| hashes[*probe as usize]));
-            }
-            candidates.find(batch, &open_hashes, usize::MAX);
-            for probe in &mut candidates.probes {
-                *probe = open[*probe as usize];
-            }
-            candidates.verify(batch, &key_columns)?;
-            for (probe, row) in candidates.probes.iter().zip(&candidates.rows) {
-                let sum = &mut sums[*probe as usize];
-                let weight = batch.weight(*row as usize);
-                *sum = sum.checked_add(weight).ok_or(Error::WeightOverflow)?;
-            }
+        let mut sums = KeySums {
+            hashes,
+            key_columns: &key_columns,
+            sums: vec![0_i64; hashes.len()],
+            open: (0..hashes.len() as u32).collect(),
+            open_hashes: hashes.to_vec(),
+            candidates: Candidates::default(),
+        };
+        // Retractions first: behind them a sum only grows, so that it may end early. What is in files
+        // is not known before it is read.
+        let (mut positive, others): (Vec<_>, Vec<_>) = self
+            .batches
+            .iter()
+            .partition(|batch| batch.has_positive_weights());
+        others.into_iter().try_for_each(|batch| sums.add(batch))?;
+        let excerpts = self.excerpts(hashes, usize::MAX)?;
+        excerpts.iter().try_for_each(|batch| sums.add(batch))?;
+        positive.sort_by_key(|batch| Reverse(batch.len()));
+        for batch in positive {
+            sums.close(&enough);
+            sums.add(batch)?;
         }
-        Ok(sums)
+        Ok(sums.sums)
     }
 
     /// The rows of each key, consolidated, in the layout's order, up to a limit per key.
@@ -192,12 +248,12 @@ impl Snapshot {
     /// # Errors
     /// If a sum of weights overflows, or Arrow refuses.
     pub fn scan(&self) -> Result<Vec<Delta>> {
-        if let [only] = &*self.batches {
+        if let ([only], []) = (&*self.batches, &*self.files) {
             return Ok(vec![only.to_delta()]);
         }
         let mut merger = Merger::in_pieces(
             Arc::clone(&self.layout),
-            self.batches.to_vec(),
+            self.batches().collect(),
             SCAN_PIECE_ROWS,
         );
         let mut pieces = Vec::new();
@@ -209,10 +265,10 @@ impl Snapshot {
 
     /// Stored rows; consolidation may leave fewer.
     pub fn rows_upper_bound(&self) -> usize {
-        self.batches.iter().map(|batch| batch.len()).sum()
+        self.batches().map(|batch| batch.len()).sum()
     }
 
-    /// Bytes in memory.
+    /// Bytes of the batches that are in memory.
     pub fn bytes(&self) -> usize {
         self.batches.iter().map(|batch| batch.bytes()).sum()
     }
@@ -234,6 +290,44 @@ impl Snapshot {
                 "the probes' key columns are not those of the layout".to_owned(),
             )),
         }
+    }
+}
+
+/// Sums of the weights of keys, batch by batch.
+struct KeySums<'a> {
+    hashes: &'a [u64],
+    key_columns: &'a [ArrayRef],
+    sums: Vec<i64>,
+    /// Probes whose sums are still wanted, and their hashes.
+    open: Vec<u32>,
+    open_hashes: Vec<u64>,
+    candidates: Candidates,
+}
+
+impl KeySums<'_> {
+    /// Keeps only the probes that have not enough yet.
+    fn close(&mut self, enough: &impl Fn(usize) -> i64) {
+        let sums = &self.sums;
+        self.open
+            .retain(|probe| sums[*probe as usize] < enough(*probe as usize));
+        self.open_hashes.clear();
+        let hashes = self.open.iter().map(|probe| self.hashes[*probe as usize]);
+        self.open_hashes.extend(hashes);
+    }
+
+    fn add(&mut self, batch: &Batch) -> Result<()> {
+        let candidates = &mut self.candidates;
+        candidates.find(batch, &self.open_hashes, usize::MAX);
+        for probe in &mut candidates.probes {
+            *probe = self.open[*probe as usize];
+        }
+        candidates.verify(batch, self.key_columns)?;
+        for (probe, row) in candidates.probes.iter().zip(&candidates.rows) {
+            let sum = &mut self.sums[*probe as usize];
+            let weight = batch.weight(*row as usize);
+            *sum = sum.checked_add(weight).ok_or(Error::WeightOverflow)?;
+        }
+        Ok(())
     }
 }
 

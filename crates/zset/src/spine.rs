@@ -31,12 +31,14 @@
 
 use std::sync::Arc;
 
-use crate::batch::Batch;
+use crate::any_batch::AnyBatch;
+use crate::batch::{BATCH_ROWS_MAX, Batch};
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::merge::service::RunningMerge;
 use crate::merge::{MergeService, Merger};
 use crate::snapshot::Snapshot;
+use crate::state_files::StateFiles;
 
 /// Idle batches of one level that start a merge.
 const FANOUT: usize = 4;
@@ -46,6 +48,14 @@ const INPUTS_MAX: usize = 8;
 const BATCHES_MAX: usize = 64;
 /// Smaller merges are done at once.
 const INLINE_ROWS_MAX: usize = 2_000;
+/// Smaller batches stay in memory: a spine has few that are larger, and many that are smaller and soon
+/// merged.
+const SPILL_BYTES_MIN: usize = if cfg!(test) { 64 } else { 1 << 20 };
+/// A larger file is not merged into memory: a column of it might be too long for Arrow's offsets.
+const FILE_BYTES_INTO_MEMORY_MAX: usize = 1 << 28;
+/// Rows take about this many times more bytes in memory than in a file: hashes and indexes, and
+/// compression.
+const EXPANSION: usize = 3;
 
 /// A Z-set that grows by insertion.
 pub struct Spine {
@@ -58,11 +68,13 @@ pub struct Spine {
 }
 
 struct Member {
-    batch: Arc<Batch>,
+    batch: AnyBatch,
     /// `None` if it is too large to be merged.
     level: Option<usize>,
     /// The merge that reads it.
     merge: Option<u64>,
+    /// What the budget counts for it.
+    memory_bytes: usize,
 }
 
 impl Member {
@@ -96,7 +108,7 @@ impl Spine {
     /// If a batch has another layout, or a merge fails.
     pub fn from_batches(
         layout: Arc<Layout>,
-        batches: Vec<Arc<Batch>>,
+        batches: impl IntoIterator<Item = AnyBatch>,
         merges: MergeService,
     ) -> Result<Self> {
         let mut spine = Self::new(layout, merges);
@@ -116,6 +128,7 @@ impl Spine {
     /// If the batch has another layout, or a merge failed: a sum of weights overflowed, Arrow refused,
     /// or it panicked. The contents include the batch even so.
     pub fn insert(&mut self, batch: Arc<Batch>) -> Result<()> {
+        let batch = AnyBatch::Memory(batch);
         self.check_layout(&batch)?;
         self.push(batch);
         let result = self.maintain();
@@ -132,31 +145,49 @@ impl Spine {
         &self.layout
     }
 
-    fn check_layout(&self, batch: &Batch) -> Result<()> {
+    fn check_layout(&self, batch: &AnyBatch) -> Result<()> {
         match Arc::ptr_eq(&self.layout, batch.layout()) || self.layout == *batch.layout() {
             true => Ok(()),
             false => Err(Error::Invalid("a batch of another layout".to_owned())),
         }
     }
 
-    fn push(&mut self, batch: Arc<Batch>) {
-        if !batch.is_empty() {
-            let level = batch.is_mergeable().then(|| level(batch.len()));
-            self.batches.push(Member {
-                batch,
-                level,
-                merge: None,
-            });
+    fn push(&mut self, batch: AnyBatch) {
+        if batch.is_empty() {
+            return;
         }
+        let is_mergeable = match &batch {
+            AnyBatch::Memory(batch) => batch.is_mergeable() || self.merges.state_files().is_some(),
+            AnyBatch::File(_) => true,
+        };
+        // Measuring a batch takes longer than inserting a small one.
+        let memory_bytes = match self.merges.state_files() {
+            Some(state_files) => {
+                let bytes = batch.memory_bytes();
+                state_files.budget.add(bytes);
+                bytes
+            }
+            None => 0,
+        };
+        self.batches.push(Member {
+            level: is_mergeable.then(|| level(batch.len())),
+            batch,
+            merge: None,
+            memory_bytes,
+        });
+    }
+
+    /// The batch of a member that leaves the spine.
+    fn released(&self, member: Member) -> AnyBatch {
+        if let Some(state_files) = self.merges.state_files() {
+            state_files.budget.subtract(member.memory_bytes);
+        }
+        member.batch
     }
 
     fn refresh_snapshot(&mut self) {
-        let batches = self
-            .batches
-            .iter()
-            .map(|member| Arc::clone(&member.batch))
-            .collect();
-        self.snapshot = Snapshot::of_filled(Arc::clone(&self.layout), batches);
+        let batches = self.batches.iter().map(|member| member.batch.clone());
+        self.snapshot = Snapshot::new(Arc::clone(&self.layout), batches);
     }
 
     /// Restores I2 and I3.
@@ -164,6 +195,7 @@ impl Spine {
         let mut fuel = self.merges.fuel_rows();
         self.install_finished(&mut 0)?;
         self.start_due_merges()?;
+        self.relieve_memory();
         while fuel > 0 && self.install_finished(&mut fuel)? {
             self.start_due_merges()?;
         }
@@ -203,16 +235,15 @@ impl Spine {
     }
 
     /// Replaces a merge's inputs by its result; if it failed they become idle again.
-    fn install(&mut self, position: usize, result: Result<Batch>) -> Result<()> {
+    fn install(&mut self, position: usize, result: Result<AnyBatch>) -> Result<()> {
         let merge = self.running.remove(position).merge;
         match result {
             Ok(batch) => {
-                let inputs = self
-                    .batches
-                    .extract_if(.., |member| member.merge == Some(merge));
-                let inputs = inputs.map(|member| member.batch).collect();
-                self.merges.discard(inputs);
-                self.push(Arc::new(batch));
+                let is_input = |member: &mut Member| member.merge == Some(merge);
+                let inputs: Vec<Member> = self.batches.extract_if(.., is_input).collect();
+                let inputs = inputs.into_iter().map(|member| self.released(member));
+                self.merges.discard(inputs.collect());
+                self.push(batch);
                 Ok(())
             }
             Err(error) => {
@@ -231,34 +262,84 @@ impl Spine {
     /// Starts merges until I2 holds; small ones are finished at once and may make others due.
     fn start_due_merges(&mut self) -> Result<()> {
         while let Some(members) = self.due_merge() {
-            let inputs: Vec<_> = members
+            let inputs: Vec<AnyBatch> = members
                 .iter()
-                .map(|member| Arc::clone(&self.batches[*member].batch))
+                .map(|member| self.batches[*member].batch.clone())
                 .collect();
-            let rows = inputs.iter().map(|batch| batch.len()).sum();
-            let mut merger = Merger::new(Arc::clone(&self.layout), inputs);
-            if rows < INLINE_ROWS_MAX {
-                if let Some(batch) = merger.work(&mut (2 * INLINE_ROWS_MAX))? {
-                    members
-                        .iter()
-                        .rev()
-                        .for_each(|member| drop(self.batches.swap_remove(*member)));
-                    self.push(Arc::new(batch));
-                }
+            let rows: usize = inputs.iter().map(AnyBatch::len).sum();
+            let is_small = rows < INLINE_ROWS_MAX
+                && inputs
+                    .iter()
+                    .all(|input| matches!(input, AnyBatch::Memory(_)));
+            if !is_small {
+                self.start_merge(&members, inputs, rows);
                 continue;
             }
-            let merge = self.merges_started;
-            self.merges_started += 1;
-            members
-                .iter()
-                .for_each(|member| self.batches[*member].merge = Some(merge));
-            self.running.push(Running {
-                merge,
-                rows,
-                work: self.merges.start(merger),
-            });
+            let mut merger = Merger::new(Arc::clone(&self.layout), inputs);
+            if let Some(batch) = merger.work(&mut (2 * INLINE_ROWS_MAX))? {
+                for member in members.iter().rev() {
+                    let member = self.batches.swap_remove(*member);
+                    drop(self.released(member));
+                }
+                self.push(batch);
+            }
         }
         Ok(())
+    }
+
+    fn start_merge(&mut self, members: &[usize], inputs: Vec<AnyBatch>, rows: usize) {
+        let layout = Arc::clone(&self.layout);
+        let merger = match self.merges.state_files() {
+            Some(target) if belongs_in_file(&inputs, target) => {
+                Merger::into_file(layout, inputs, target.clone())
+            }
+            _ => Merger::new(layout, inputs),
+        };
+        let merge = self.merges_started;
+        self.merges_started += 1;
+        for member in members {
+            self.batches[*member].merge = Some(merge);
+        }
+        self.running.push(Running {
+            merge,
+            rows,
+            work: self.merges.start(merger),
+        });
+    }
+
+    /// If there are too many bytes in memory: reads what files have anyway from there, and has the
+    /// largest batch written.
+    fn relieve_memory(&mut self) {
+        let Some(state_files) = self.merges.state_files().cloned() else {
+            return;
+        };
+        if !state_files.budget.is_exceeded_by(0) {
+            return;
+        }
+        let mut largest: Option<usize> = None;
+        for position in 0..self.batches.len() {
+            let member = &mut self.batches[position];
+            if member.merge.is_some() || member.memory_bytes == 0 {
+                continue;
+            }
+            if let Some(file) = member.batch.file().cloned() {
+                state_files.budget.subtract(member.memory_bytes);
+                member.memory_bytes = 0;
+                let in_memory = std::mem::replace(&mut member.batch, AnyBatch::File(file));
+                self.merges.discard(vec![in_memory]);
+            } else if largest.is_none_or(|other| {
+                self.batches[other].memory_bytes < self.batches[position].memory_bytes
+            }) {
+                largest = Some(position);
+            }
+        }
+        let largest =
+            largest.filter(|member| self.batches[*member].memory_bytes >= SPILL_BYTES_MIN);
+        if let Some(member) = largest {
+            let input = self.batches[member].batch.clone();
+            let rows = input.len();
+            self.start_merge(&[member], vec![input], rows);
+        }
     }
 
     /// Positions, ascending, of idle batches of one level that should become one: the lowest level
@@ -277,11 +358,39 @@ impl Spine {
     }
 }
 
+/// True if the result of a merge of these should be a file: it must be for Arrow's offsets, or it would
+/// be too much for the memory, while files or large batches are merged.
+fn belongs_in_file(inputs: &[AnyBatch], state_files: &StateFiles) -> bool {
+    let is_too_large = inputs.iter().any(|input| match input {
+        AnyBatch::Memory(batch) => !batch.is_mergeable(),
+        AnyBatch::File(batch) => {
+            batch.len() > BATCH_ROWS_MAX / 8 || batch.bytes() > FILE_BYTES_INTO_MEMORY_MAX
+        }
+    });
+    let bytes = |input: &AnyBatch| match input {
+        AnyBatch::Memory(batch) => batch.bytes(),
+        AnyBatch::File(batch) => EXPANSION * batch.bytes(),
+    };
+    let bytes = inputs.iter().map(bytes).sum();
+    // The inputs stay in memory until the result is there.
+    is_too_large || (bytes >= SPILL_BYTES_MIN && state_files.budget.is_exceeded_by(bytes))
+}
+
 /// Levels of batches of up to 2^32 rows.
 const LEVELS: usize = 16;
 
 fn level(rows: usize) -> usize {
     rows.max(1).ilog2() as usize / 2
+}
+
+/// What the budget counted is given back.
+impl Drop for Spine {
+    fn drop(&mut self) {
+        if let Some(state_files) = self.merges.state_files() {
+            let bytes = self.batches.iter().map(|member| member.memory_bytes).sum();
+            state_files.budget.subtract(bytes);
+        }
+    }
 }
 
 #[cfg(test)]

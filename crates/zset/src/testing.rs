@@ -21,7 +21,11 @@ use arrow::datatypes::{
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use proptest::prelude::*;
 
-use crate::{Batch, Delta, Layout, RowHasher};
+use highwater_storage::{Files, LocalDisk};
+
+use crate::{
+    AnyBatch, Batch, BlockCache, Delta, Layout, MemoryBudget, RowHasher, StateFiles, write_batch,
+};
 
 /// A kind of column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -330,6 +334,63 @@ pub(crate) fn assert_same(left: &Batch, right: &Batch) {
             .collect::<Vec<_>>()
     };
     assert_eq!(ranks(left), ranks(right));
+}
+
+/// A folder for batch files, gone with the value.
+pub(crate) struct Shelf {
+    pub(crate) state_files: StateFiles,
+    folder: tempfile::TempDir,
+}
+
+impl Shelf {
+    /// `memory_bytes_max` is the budget of spines.
+    pub(crate) fn new(memory_bytes_max: usize) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let files = Files::new(Arc::new(LocalDisk), folder.path());
+        let state_files = StateFiles {
+            files,
+            worker: 0,
+            cache: BlockCache::new(1 << 14),
+            budget: MemoryBudget::new(memory_bytes_max),
+        };
+        Self {
+            state_files,
+            folder,
+        }
+    }
+
+    /// The batch, in a file if its bit (of the batch's number) is set and a file can hold it.
+    pub(crate) fn place(&self, number: usize, batch: &Arc<Batch>, in_files: u8) -> AnyBatch {
+        if batch.is_empty() || in_files >> (number % 8) & 1 == 0 {
+            return AnyBatch::Memory(Arc::clone(batch));
+        }
+        match write_batch(&self.state_files.files, 0, batch, &self.state_files.cache) {
+            Ok(file) => AnyBatch::File(Arc::new(file)),
+            Err(crate::Error::Invalid(message)) if message.contains("dictionary") => {
+                AnyBatch::Memory(Arc::clone(batch))
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    pub(crate) fn files(&self) -> Vec<std::path::PathBuf> {
+        let entries = std::fs::read_dir(self.folder.path()).expect("a folder");
+        entries
+            .map(|entry| entry.expect("an entry").path())
+            .collect()
+    }
+}
+
+/// All rows of a batch, in memory.
+pub(crate) fn in_memory(batch: &AnyBatch) -> Arc<Batch> {
+    let file = match batch {
+        AnyBatch::Memory(batch) => return Arc::clone(batch),
+        AnyBatch::File(file) => file,
+    };
+    let blocks =
+        (0..file.blocks().expect("an index")).map(|block| file.block_once(block).expect("a block"));
+    let whole = blocks.reduce(|left, right| Arc::new(left.joined(&right).expect("rows fit")));
+    whole.unwrap_or_else(|| Arc::new(Batch::empty(Arc::clone(file.layout()))))
 }
 
 /// A layout and weighted rows for it.

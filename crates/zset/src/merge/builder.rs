@@ -4,12 +4,22 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef};
 
+use crate::any_batch::AnyBatch;
 use crate::batch::{Batch, BatchParts, Weights};
 use crate::error::Result;
 use crate::kernels::column::bytes_in_use;
 use crate::kernels::gather::{ColumnBuilder, RowNames, trimmed};
 use crate::layout::Layout;
-use crate::merge::select::Selection;
+
+/// Rows of several batches, in order.
+pub(super) struct Selected<'a> {
+    pub(super) names: RowNames<'a>,
+    pub(super) hashes: &'a [u64],
+    /// As many as there are rows, also if the layout has none.
+    pub(super) seconds: &'a [u64],
+    /// Empty if all are 1; else it may end early, and the rest is 1.
+    pub(super) weights: &'a [i64],
+}
 
 /// Columns, hashes and weights that grow by one selection at a time.
 #[derive(Default)]
@@ -23,13 +33,17 @@ pub(super) struct BatchBuilder {
 }
 
 impl BatchBuilder {
-    pub(super) fn new(layout: &Layout, inputs: &[Arc<Batch>], rows: usize) -> Self {
-        let total: usize = inputs.iter().map(|batch| batch.len()).sum();
+    /// With room for this many rows of the inputs (of those in memory: what others take is not known).
+    pub(super) fn new(layout: &Layout, inputs: &[AnyBatch], rows: usize) -> Self {
+        let total: usize = inputs.iter().map(AnyBatch::len).sum();
         let fields = layout.schema.fields().iter().enumerate();
         let columns = fields.map(|(column, field)| {
             let bytes: usize = inputs
                 .iter()
-                .map(|batch| bytes_in_use(batch.rows().column(column).as_ref()))
+                .map(|batch| match batch {
+                    AnyBatch::Memory(batch) => bytes_in_use(batch.rows().column(column).as_ref()),
+                    AnyBatch::File(_) => 0,
+                })
                 .sum();
             // A piece of the whole gets about its share.
             let bytes = if rows < total {
@@ -53,11 +67,12 @@ impl BatchBuilder {
         self.hashes.len()
     }
 
-    pub(super) fn append(&mut self, inputs: &[Arc<Batch>], selection: &Selection) -> Result<()> {
-        let names = RowNames {
-            sources: selection.sources(),
-            rows: selection.rows(),
-        };
+    pub(super) fn is_empty(&self) -> bool {
+        self.hashes.is_empty()
+    }
+
+    pub(super) fn append(&mut self, inputs: &[Arc<Batch>], selected: &Selected<'_>) -> Result<()> {
+        let names = selected.names;
         let mut arrays: Vec<&dyn Array> = Vec::with_capacity(inputs.len());
         for (position, column) in self.columns.iter_mut().enumerate() {
             arrays.clear();
@@ -68,13 +83,13 @@ impl BatchBuilder {
             );
             column.append(&arrays, names)?;
         }
-        if !self.weights.is_empty() || !selection.weights().is_empty() {
+        if !self.weights.is_empty() || !selected.weights.is_empty() {
             self.weights.resize(self.hashes.len(), 1);
-            self.weights.extend_from_slice(selection.weights());
+            self.weights.extend_from_slice(selected.weights);
         }
-        self.hashes.extend_from_slice(selection.hashes());
+        self.hashes.extend_from_slice(selected.hashes);
         if self.has_seconds {
-            self.seconds.extend_from_slice(selection.seconds());
+            self.seconds.extend_from_slice(selected.seconds);
         }
         if !self.weights.is_empty() {
             self.weights.resize(self.hashes.len(), 1);
@@ -95,6 +110,49 @@ impl BatchBuilder {
         let mut weights = self.weights;
         weights.resize(self.hashes.len(), 1);
         Ok((finish_columns(self.columns)?, weights))
+    }
+}
+
+/// A batch of rows that are picked from other batches, in order.
+pub(crate) struct ExcerptBuilder(BatchBuilder);
+
+impl ExcerptBuilder {
+    pub(crate) fn new(layout: &Layout) -> Self {
+        Self(BatchBuilder::new(layout, &[], 0))
+    }
+
+    /// Appends rows of each of these batches, which are behind all rows before in the layout's order.
+    pub(crate) fn append(&mut self, picked: &[(Arc<Batch>, Vec<u32>)]) -> Result<()> {
+        let rows = || {
+            let numbered = (0_u32..).zip(picked);
+            numbered.flat_map(|(source, (batch, rows))| {
+                rows.iter().map(move |row| (source, batch, *row as usize))
+            })
+        };
+        let sources: Vec<u32> = rows().map(|(source, ..)| source).collect();
+        let names: Vec<u32> = rows().map(|(.., row)| row as u32).collect();
+        let hashes: Vec<u64> = rows()
+            .map(|(_, batch, row)| batch.key_hashes()[row])
+            .collect();
+        let seconds: Vec<u64> = rows()
+            .map(|(_, batch, row)| batch.rank(row) as u64)
+            .collect();
+        let weights: Vec<i64> = rows().map(|(_, batch, row)| batch.weight(row)).collect();
+        let batches: Vec<Arc<Batch>> = picked.iter().map(|(batch, _)| Arc::clone(batch)).collect();
+        let selected = Selected {
+            names: RowNames {
+                sources: &sources,
+                rows: &names,
+            },
+            hashes: &hashes,
+            seconds: &seconds,
+            weights: &weights,
+        };
+        self.0.append(&batches, &selected)
+    }
+
+    pub(crate) fn finish(self, layout: &Arc<Layout>) -> Result<Batch> {
+        Batch::from_parts(layout, self.0.finish()?)
     }
 }
 

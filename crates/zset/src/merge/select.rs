@@ -3,11 +3,14 @@
 use std::array;
 use std::sync::Arc;
 
+use crate::any_batch::AnyBatch;
 use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::kernels::compare::TieBreaks;
 use crate::kernels::equal::{Pairs, equal_pairs};
+use crate::kernels::gather::RowNames;
 use crate::layout::Layout;
+use crate::merge::builder::Selected;
 
 /// Names the rows of the output, chunk by chunk, and keeps the place in each input.
 pub(super) struct Selection {
@@ -17,6 +20,10 @@ pub(super) struct Selection {
     chunk: Chunk,
     /// Tied rows that are being merged by value: the next one of each input, and where they end.
     runs: Vec<(Head, u32)>,
+    /// By input: it goes on behind its window. A row of it that is not seen yet may be the next one, so
+    /// nothing is selected while such an input has no head.
+    goes_on: Vec<bool>,
+    any_goes_on: bool,
 }
 
 /// An input that is not used up, at its next row.
@@ -102,48 +109,70 @@ struct Room<'a> {
 }
 
 impl Selection {
-    pub(super) fn new(layout: &Layout, inputs: &[Arc<Batch>]) -> Self {
-        let heads = inputs
-            .iter()
-            .enumerate()
-            .filter(|(_, batch)| !batch.is_empty());
-        let heads = heads.map(|(source, batch)| Head {
-            rank: batch.rank(0),
-            source: source as u32,
-            row: 0,
-        });
+    /// No input has a window yet.
+    pub(super) fn new(layout: &Layout, inputs: &[AnyBatch]) -> Self {
+        let has_other_weights = |batch: &AnyBatch| match batch {
+            AnyBatch::Memory(batch) => !batch.has_unit_weights(),
+            AnyBatch::File(_) => true,
+        };
+        let goes_on: Vec<bool> = inputs.iter().map(|batch| !batch.is_empty()).collect();
         Self {
-            heads: heads.collect(),
+            heads: Vec::with_capacity(inputs.len()),
             compares_values: layout.is_ordered(),
             ties: TieBreaks::new(inputs.len()),
             chunk: Chunk {
-                keeps_weights: !inputs.iter().all(|batch| batch.has_unit_weights()),
+                keeps_weights: inputs.iter().any(has_other_weights),
                 ..Chunk::default()
             },
             runs: Vec::new(),
+            any_goes_on: goes_on.contains(&true),
+            goes_on,
         }
     }
 
-    pub(super) fn sources(&self) -> &[u32] {
-        &self.chunk.sources[..self.chunk.len]
+    /// An input has a window of new rows; behind them it goes on, or not.
+    pub(super) fn open(&mut self, source: usize, window: &Batch, goes_on: bool) {
+        self.goes_on[source] = goes_on;
+        self.any_goes_on = self.goes_on.contains(&true);
+        self.ties = TieBreaks::new(self.goes_on.len());
+        if window.is_empty() {
+            return;
+        }
+        let head = Head {
+            rank: window.rank(0),
+            source: source as u32,
+            row: 0,
+        };
+        let position = self
+            .heads
+            .partition_point(|other| other.source < head.source);
+        self.heads.insert(position, head);
     }
 
-    pub(super) fn rows(&self) -> &[u32] {
-        &self.chunk.rows[..self.chunk.len]
+    /// The input must get its next window before anything is selected.
+    pub(super) fn is_starved(&self, source: usize) -> bool {
+        let is_here = |head: &Head| head.source as usize == source;
+        self.goes_on[source]
+            && !self.heads.iter().any(is_here)
+            && !self.runs.iter().any(|(head, _)| is_here(head))
     }
 
-    pub(super) fn hashes(&self) -> &[u64] {
-        &self.chunk.hashes[..self.chunk.len]
+    fn is_any_starved(&self) -> bool {
+        self.any_goes_on && (0..self.goes_on.len()).any(|source| self.is_starved(source))
     }
 
-    /// As many as there are rows, also if the layout has none.
-    pub(super) fn seconds(&self) -> &[u64] {
-        &self.chunk.seconds[..self.chunk.len]
-    }
-
-    /// Empty if all are 1; else it may end early, and the rest is 1.
-    pub(super) fn weights(&self) -> &[i64] {
-        &self.chunk.weights
+    /// What the last call of [`Self::next`] selected.
+    pub(super) fn selected(&self) -> Selected<'_> {
+        let rows = ..self.chunk.len;
+        Selected {
+            names: RowNames {
+                sources: &self.chunk.sources[rows],
+                rows: &self.chunk.rows[rows],
+            },
+            hashes: &self.chunk.hashes[rows],
+            seconds: &self.chunk.seconds[rows],
+            weights: &self.chunk.weights,
+        }
     }
 
     /// Selects the next rows: about `input_rows` of the inputs, or all that is left. Returns how many
@@ -171,6 +200,9 @@ impl Selection {
                 used += self.merge_by_value(inputs, input_rows - used)?;
                 continue;
             }
+            if self.is_any_starved() {
+                break;
+            }
             used += match self.heads.len() {
                 1 => self.select_rest(inputs, input_rows - used),
                 2 => self.select_of_two(inputs, input_rows - used),
@@ -178,6 +210,9 @@ impl Selection {
                 4 => self.select_of_few::<4>(inputs, input_rows - used),
                 _ => self.select_of_many(inputs, input_rows - used),
             };
+            if self.is_any_starved() {
+                break;
+            }
             let (first, is_tied) = first_head(&self.heads);
             if is_tied && used < input_rows {
                 used += self.select_tied(inputs, self.heads[first].rank, compares_values)?;

@@ -19,9 +19,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crate::batch::Batch;
+use crate::any_batch::AnyBatch;
 use crate::error::{Error, Result};
 use crate::merge::Merger;
+use crate::state_files::StateFiles;
 
 /// Rows that are merged before a smaller merge may take over: about 2 ms.
 const SLICE_ROWS: usize = 65_536;
@@ -32,6 +33,7 @@ const DISCARD_INTERVAL: Duration = Duration::from_millis(20);
 #[derive(Clone)]
 pub struct MergeService {
     mode: Mode,
+    state_files: Option<StateFiles>,
 }
 
 #[derive(Clone)]
@@ -80,6 +82,7 @@ impl MergeService {
                 };
                 Self {
                     mode: Mode::Thread(Arc::new(thread)),
+                    state_files: None,
                 }
             }
             Err(_) => Self::inline(usize::MAX),
@@ -90,7 +93,20 @@ impl MergeService {
     pub fn inline(fuel_rows: usize) -> Self {
         Self {
             mode: Mode::Inline { fuel_rows },
+            state_files: None,
         }
+    }
+
+    /// Spines of this service may keep batches in files.
+    #[must_use]
+    pub fn with_state_files(mut self, state_files: StateFiles) -> Self {
+        self.state_files = Some(state_files);
+        self
+    }
+
+    /// Where spines may keep batches besides memory.
+    pub fn state_files(&self) -> Option<&StateFiles> {
+        self.state_files.as_ref()
     }
 
     /// The fuel of one insert.
@@ -114,7 +130,7 @@ impl MergeService {
     }
 
     /// Drops batches where it does not delay a step.
-    pub(crate) fn discard(&self, batches: Vec<Arc<Batch>>) {
+    pub(crate) fn discard(&self, batches: Vec<AnyBatch>) {
         if let Mode::Thread(thread) = &self.mode {
             thread.send(Message::Discard(batches));
         }
@@ -129,7 +145,7 @@ pub(crate) enum RunningMerge {
 
 impl RunningMerge {
     /// The result, if it is there. An inline merge spends `fuel`.
-    pub(crate) fn poll(&mut self, fuel: &mut usize) -> Result<Option<Batch>> {
+    pub(crate) fn poll(&mut self, fuel: &mut usize) -> Result<Option<AnyBatch>> {
         match self {
             Self::Inline(merger) => merger.work(fuel),
             Self::Thread(slot) => slot.lock().take().transpose(),
@@ -137,7 +153,7 @@ impl RunningMerge {
     }
 
     /// The result; waits for it.
-    pub(crate) fn wait(&mut self) -> Result<Batch> {
+    pub(crate) fn wait(&mut self) -> Result<AnyBatch> {
         match self {
             Self::Inline(merger) => loop {
                 if let Some(batch) = merger.work(&mut usize::MAX.clone())? {
@@ -153,21 +169,21 @@ impl RunningMerge {
 /// condition for the rare insert that has to wait.
 #[derive(Default)]
 pub(crate) struct Slot {
-    result: Mutex<Option<Result<Batch>>>,
+    result: Mutex<Option<Result<AnyBatch>>>,
     is_ready: Condvar,
 }
 
 impl Slot {
-    fn lock(&self) -> MutexGuard<'_, Option<Result<Batch>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Result<AnyBatch>>> {
         self.result.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn put(&self, result: Result<Batch>) {
+    fn put(&self, result: Result<AnyBatch>) {
         *self.lock() = Some(result);
         self.is_ready.notify_all();
     }
 
-    fn wait(&self) -> Result<Batch> {
+    fn wait(&self) -> Result<AnyBatch> {
         let mut result = self.lock();
         loop {
             if let Some(result) = result.take() {
@@ -183,7 +199,7 @@ impl Slot {
 
 enum Message {
     Merge(Box<Job>),
-    Discard(Vec<Arc<Batch>>),
+    Discard(Vec<AnyBatch>),
 }
 
 struct Job {
@@ -230,14 +246,14 @@ impl Drop for MergeThread {
 
 fn serve(receiver: &Receiver<Message>) {
     let mut jobs: Vec<Job> = Vec::new();
-    let mut discarded: Vec<Arc<Batch>> = Vec::new();
+    let mut discarded: Vec<AnyBatch> = Vec::new();
     loop {
         match receive(receiver, &mut jobs, &mut discarded) {
             Connection::Open => {}
             Connection::Closed => return,
         }
         jobs.retain(|job| job.slot.strong_count() > 0);
-        discarded.retain(|batch| Arc::strong_count(batch) > 1);
+        discarded.retain(is_shared);
         let smallest = (0..jobs.len()).min_by_key(|job| jobs[*job].merger.rows_left());
         if let Some(smallest) = smallest
             && let Some(result) = work(&mut jobs[smallest].merger)
@@ -245,6 +261,13 @@ fn serve(receiver: &Receiver<Message>) {
         {
             slot.put(result);
         }
+    }
+}
+
+fn is_shared(batch: &AnyBatch) -> bool {
+    match batch {
+        AnyBatch::Memory(batch) => Arc::strong_count(batch) > 1,
+        AnyBatch::File(batch) => Arc::strong_count(batch) > 1,
     }
 }
 
@@ -258,7 +281,7 @@ enum Connection {
 fn receive(
     receiver: &Receiver<Message>,
     jobs: &mut Vec<Job>,
-    discarded: &mut Vec<Arc<Batch>>,
+    discarded: &mut Vec<AnyBatch>,
 ) -> Connection {
     let mut accept = |message| match message {
         Message::Merge(job) => jobs.push(*job),
@@ -290,7 +313,7 @@ fn receive(
 }
 
 /// One slice; `Some` if the merge is done or has failed.
-fn work(merger: &mut Merger) -> Option<Result<Batch>> {
+fn work(merger: &mut Merger) -> Option<Result<AnyBatch>> {
     let mut fuel = SLICE_ROWS;
     match catch_unwind(AssertUnwindSafe(|| merger.work(&mut fuel))) {
         Ok(result) => result.transpose(),

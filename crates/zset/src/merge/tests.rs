@@ -1,16 +1,19 @@
 use super::*;
-use crate::testing::{Case, assert_same, cases, consolidated, sum};
+use crate::testing::{Case, Shelf, assert_same, cases, consolidated, in_memory, sum};
 use proptest::prelude::*;
 
 /// Merges with this much fuel at a time.
 fn merge(case: &Case, inputs: Vec<Arc<Batch>>, fuel: usize) -> Arc<Batch> {
-    let mut merger = Merger::new(Arc::clone(&case.layout), inputs);
+    let inputs = inputs.into_iter().map(AnyBatch::Memory).collect();
+    in_memory(&finish(Merger::new(Arc::clone(&case.layout), inputs), fuel))
+}
+
+fn finish(mut merger: Merger, fuel: usize) -> AnyBatch {
     loop {
         let mut fuel = fuel;
         if let Some(batch) = merger.work(&mut fuel).unwrap() {
-            return Arc::new(batch);
+            return batch;
         }
-        assert_eq!(fuel, 0, "a merge that is not done used its fuel");
     }
 }
 
@@ -36,6 +39,25 @@ proptest! {
     }
 
     #[test]
+    fn files_make_no_difference(case in cases(60), parts in 1_usize..6, fuel in 1_usize..40, in_files: u8) {
+        let shelf = Shelf::new(0);
+        let inputs = || -> Vec<AnyBatch> {
+            let parts = deal(&case, parts).into_iter().enumerate();
+            parts.map(|(number, batch)| shelf.place(number, &batch, in_files)).collect()
+        };
+        let whole = case.batch(&case.rows);
+        let merged = finish(Merger::new(Arc::clone(&case.layout), inputs()), fuel);
+        assert_same(&in_memory(&merged), &whole);
+        let target = shelf.state_files.clone();
+        if case.kinds.contains(&crate::testing::Kind::Dictionary) {
+            return Ok(());
+        }
+        let merged = finish(Merger::into_file(Arc::clone(&case.layout), inputs(), target), fuel);
+        prop_assert_eq!(merged.len(), whole.len());
+        assert_same(&in_memory(&merged), &whole);
+    }
+
+    #[test]
     fn merging_is_commutative_and_associative(case in cases(60), rotation in 0_usize..4) {
         let mut parts = deal(&case, 4);
         let whole = merge(&case, parts.clone(), usize::MAX);
@@ -57,7 +79,8 @@ proptest! {
 
     #[test]
     fn pieces_add_up(case in cases(60), parts in 2_usize..5, piece in 1_usize..9) {
-        let mut merger = Merger::in_pieces(Arc::clone(&case.layout), deal(&case, parts), piece);
+        let inputs = deal(&case, parts).into_iter().map(AnyBatch::Memory).collect();
+        let mut merger = Merger::in_pieces(Arc::clone(&case.layout), inputs, piece);
         let mut pieces = Vec::new();
         while let Some(piece) = merger.next_piece().unwrap() {
             prop_assert!(!piece.is_empty());
@@ -95,7 +118,7 @@ fn long_ties_are_merged_in_slices() {
             Arc::clone(&layout.schema),
             vec![key, Arc::new(StringArray::from(texts))],
         );
-        Arc::new(Batch::from_delta(&layout, &Delta::insertions(rows.unwrap())).unwrap())
+        AnyBatch::from(Batch::from_delta(&layout, &Delta::insertions(rows.unwrap())).unwrap())
     };
     let mut merger = Merger::new(
         Arc::clone(&layout),
@@ -114,7 +137,8 @@ fn long_ties_are_merged_in_slices() {
         vec![batch(0..15_000), batch(5000..10_000)],
     );
     let whole = { whole }.work(&mut usize::MAX.clone()).unwrap().unwrap();
-    assert_same(&merged, &whole);
+    let merged = in_memory(&merged);
+    assert_same(&merged, &in_memory(&whole));
     assert_eq!(
         (merged.len(), merged.weight(0), merged.weight(7000)),
         (15_000, 1, 2)
@@ -130,7 +154,7 @@ fn colliding_rows_do_not_overflow() {
         crate::RowHasher::weakened(1, 0),
     ));
     let batch = |value| {
-        Arc::new(
+        AnyBatch::from(
             Batch::from_delta(&layout, &delta(&[Kind::Int64], &[(vec![value], i64::MAX)])).unwrap(),
         )
     };

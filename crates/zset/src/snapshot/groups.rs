@@ -33,12 +33,14 @@ pub(super) fn read_groups(snapshot: &Snapshot, keys: &Keys, limit: ReadLimit) ->
     };
     let mut found = Found::default();
     let mut ranges = vec![0..0_u32; keys.len()];
-    let mut ties = TieBreaks::new(snapshot.batches().len());
     let mut pending: Vec<u32> = if weight_max == 0 {
         Vec::new()
     } else {
         (0..keys.len() as u32).collect()
     };
+    // What is searched, named by its position: the batches in memory, then the excerpts of each round.
+    let in_memory = snapshot.batches.len();
+    let mut sources = snapshot.batches.to_vec();
     while !pending.is_empty() {
         let picked;
         let round_keys = if pending.len() == keys.len() {
@@ -47,20 +49,20 @@ pub(super) fn read_groups(snapshot: &Snapshot, keys: &Keys, limit: ReadLimit) ->
             picked = keys.pick(&pending)?;
             &picked
         };
-        let lists = fetch(snapshot, round_keys, rows_max)?;
+        // One row more than is wanted shows that there are more.
+        let excerpts = snapshot.excerpts(round_keys.hashes(), rows_max.saturating_add(1))?;
+        let first_excerpt = sources.len();
+        sources.extend(excerpts);
+        let searched = (0..in_memory).chain(first_excerpt..sources.len());
+        let lists = fetch(&sources, searched, round_keys, rows_max)?;
+        let mut ties = TieBreaks::new(sources.len());
         let mut unfinished = Vec::new();
         let mut cursors = Vec::new();
         for (position, key) in pending.iter().enumerate() {
             let start = found.rows.len();
             cursors.clear();
-            let is_complete = open_cursors(snapshot.batches(), &lists, position, &mut cursors)
-                && merge_cursors(
-                    snapshot.batches(),
-                    &mut cursors,
-                    weight_max,
-                    &mut ties,
-                    &mut found,
-                )?;
+            let is_complete = open_cursors(&sources, &lists, position, &mut cursors)
+                && merge_cursors(&sources, &mut cursors, weight_max, &mut ties, &mut found)?;
             if is_complete {
                 ranges[*key as usize] = start as u32..found.rows.len() as u32;
             } else {
@@ -71,7 +73,7 @@ pub(super) fn read_groups(snapshot: &Snapshot, keys: &Keys, limit: ReadLimit) ->
         pending = unfinished;
         rows_max = rows_max.saturating_mul(GROWTH);
     }
-    assemble(snapshot, found, &ranges)
+    assemble(snapshot, &sources, found, &ranges)
 }
 
 /// Names and weights of the rows that were read.
@@ -128,10 +130,16 @@ impl KeyLists {
     }
 }
 
-fn fetch(snapshot: &Snapshot, keys: &Keys, rows_max: usize) -> Result<Vec<KeyLists>> {
+fn fetch(
+    sources: &[Arc<Batch>],
+    searched: impl Iterator<Item = usize>,
+    keys: &Keys,
+    rows_max: usize,
+) -> Result<Vec<KeyLists>> {
     let mut lists = Vec::new();
     let mut candidates = Candidates::default();
-    for (position, batch) in snapshot.batches().iter().enumerate() {
+    for position in searched {
+        let batch = &sources[position];
         candidates.find(batch, keys.hashes(), rows_max);
         candidates.verify(batch, keys.columns())?;
         if candidates.rows.is_empty() && candidates.is_truncated.is_empty() {
@@ -284,7 +292,12 @@ fn take_equal(
     Ok(sum)
 }
 
-fn assemble(snapshot: &Snapshot, found: Found, ranges: &[Range<u32>]) -> Result<Groups> {
+fn assemble(
+    snapshot: &Snapshot,
+    sources: &[Arc<Batch>],
+    found: Found,
+    ranges: &[Range<u32>],
+) -> Result<Groups> {
     let is_in_order = ranges.windows(2).all(|pair| pair[0].end == pair[1].start);
     let found = if is_in_order {
         found
@@ -304,7 +317,7 @@ fn assemble(snapshot: &Snapshot, found: Found, ranges: &[Range<u32>]) -> Result<
         rows: &found.rows,
     };
     let columns = (0..schema.fields().len())
-        .map(|column| snapshot.gather_one(column, names))
+        .map(|column| snapshot.gather_one(sources, column, names))
         .collect::<Result<_>>()?;
     Ok(Groups {
         rows: record_batch(schema, columns, found.rows.len())?,

@@ -1,11 +1,11 @@
 use super::*;
-use crate::testing::{Case, Kind, cases, columns, consolidated, read_rows, sum};
+use crate::testing::{Case, Kind, Shelf, cases, columns, consolidated, read_rows, sum};
 use arrow::array::RecordBatch;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
-/// The rows in several batches.
-fn snapshot(case: &Case, parts: usize) -> Snapshot {
+/// The rows in several batches, some of them in files.
+fn snapshot(case: &Case, parts: usize, shelf: &Shelf, in_files: u8) -> Snapshot {
     let part = |part| {
         let rows = case
             .rows
@@ -14,7 +14,8 @@ fn snapshot(case: &Case, parts: usize) -> Snapshot {
             .filter(|(row, _)| row % parts == part);
         case.batch(&rows.map(|(_, row)| row.clone()).collect::<Vec<_>>())
     };
-    Snapshot::new(Arc::clone(&case.layout), (0..parts).map(part).collect())
+    let batches = (0..parts).map(|number| shelf.place(number, &part(number), in_files));
+    Snapshot::new(Arc::clone(&case.layout), batches)
 }
 
 /// Keys to ask for, in no order and with repeats: those of all rows, and some that are not there.
@@ -37,8 +38,9 @@ fn key_hashes(case: &Case, probes: &[Vec<u8>]) -> (Vec<u64>, Vec<ArrayRef>) {
 
 proptest! {
     #[test]
-    fn probes_find_all_rows_of_their_key(case in cases(40), parts in 1_usize..5) {
-        let snapshot = snapshot(&case, parts);
+    fn probes_find_all_rows_of_their_key(case in cases(40), parts in 1_usize..5, in_files: u8) {
+        let shelf = Shelf::new(0);
+        let snapshot = snapshot(&case, parts, &shelf, in_files);
         let probes = probes(&case);
         let (hashes, keys) = key_hashes(&case, &probes);
         let matches = snapshot.probe(&hashes, &keys).unwrap();
@@ -66,8 +68,9 @@ proptest! {
     }
 
     #[test]
-    fn groups_are_consolidated_ordered_and_limited(case in cases(60), parts in 1_usize..5, limit in 0_u64..6) {
-        let snapshot = snapshot(&case, parts);
+    fn groups_are_consolidated_ordered_and_limited(case in cases(60), parts in 1_usize..5, limit in 0_u64..6, in_files: u8) {
+        let shelf = Shelf::new(0);
+        let snapshot = snapshot(&case, parts, &shelf, in_files);
         let probes = probes(&case);
         let keys = Keys::new(case.layout.hasher, &columns(&case.key_kinds(), &probes), probes.len()).unwrap();
         let all = snapshot.read_groups(&keys, ReadLimit::All).unwrap();
@@ -89,9 +92,10 @@ proptest! {
     }
 
     #[test]
-    fn a_scan_is_everything_in_one_order(case in cases(40), parts in 1_usize..5) {
+    fn a_scan_is_everything_in_one_order(case in cases(40), parts in 1_usize..5, in_files: u8) {
+        let shelf = Shelf::new(0);
         let scan = |parts| {
-            let pieces = snapshot(&case, parts).scan().unwrap();
+            let pieces = snapshot(&case, parts, &shelf, in_files).scan().unwrap();
             Delta::concat(&case.layout.schema, &pieces).unwrap()
         };
         prop_assert_eq!(consolidated(&case.kinds, &scan(parts)), sum(&case.rows));

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{Case, Kind, cases, consolidated, delta, schema, sum};
+use crate::testing::{Case, Kind, Shelf, cases, consolidated, delta, schema, sum};
 use crate::{Delta, RowHasher};
 use arrow::array::{Int64Array, RecordBatch};
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ fn check_invariants(spine: &Spine) {
         "I3"
     );
     assert_eq!(
-        spine.snapshot().batches().len(),
+        spine.snapshot().batch_count(),
         spine.batches.len(),
         "the snapshot is up to date"
     );
@@ -41,7 +41,7 @@ fn check_spine(case: &Case, step: usize, merges: &MergeService) {
     for (snapshot, rows) in &seen {
         assert_eq!(contents(case, snapshot), sum(&case.rows[..*rows]));
     }
-    let batches = spine.snapshot().batches().to_vec();
+    let batches: Vec<AnyBatch> = spine.snapshot().batches().collect();
     let restored = Spine::from_batches(Arc::clone(&case.layout), batches, merges.clone()).unwrap();
     check_invariants(&restored);
     assert_eq!(contents(case, &restored.snapshot()), sum(&case.rows));
@@ -52,6 +52,48 @@ proptest! {
     fn a_spine_is_the_sum_of_its_batches(case in cases(80), step in 1_usize..5, fuel in 0_usize..50) {
         check_spine(&case, step, &MergeService::inline(fuel));
     }
+
+    #[test]
+    fn a_spine_with_little_memory_is_the_same(case in cases(80), step in 1_usize..5, fuel in 0_usize..50, bytes_max in 0_usize..2_000) {
+        if !case.kinds.contains(&Kind::Dictionary) {
+            let shelf = Shelf::new(bytes_max);
+            let merges = MergeService::inline(fuel).with_state_files(shelf.state_files.clone());
+            check_spine(&case, step, &merges);
+            prop_assert_eq!(shelf.state_files.budget.bytes(), 0, "all that was counted was given back");
+            prop_assert!(shelf.files().is_empty(), "files that nobody needs are gone");
+        }
+    }
+}
+
+#[test]
+fn the_budget_of_memory_is_kept() {
+    let bytes_max = 100_000;
+    let shelf = Shelf::new(bytes_max);
+    let state_files = shelf.state_files.clone();
+    let merges = MergeService::inline(usize::MAX).with_state_files(state_files.clone());
+    let layout = number_layout();
+    let mut spine = Spine::new(Arc::clone(&layout), merges);
+    for step in 0..200 {
+        spine
+            .insert(numbers(&layout, step * 500..step * 500 + 1000, 1))
+            .unwrap();
+        check_invariants(&spine);
+        // One step's batch comes before the others go.
+        assert!(
+            state_files.budget.bytes() <= 2 * bytes_max,
+            "{}",
+            state_files.budget.bytes()
+        );
+    }
+    let rows: usize = spine
+        .snapshot()
+        .scan()
+        .unwrap()
+        .iter()
+        .map(Delta::len)
+        .sum();
+    assert_eq!(rows, 100_500);
+    assert!(!shelf.files().is_empty());
 }
 
 fn numbers(layout: &Arc<Layout>, values: std::ops::Range<i64>, weight: i64) -> Arc<Batch> {
@@ -115,7 +157,6 @@ fn inline_merging_is_deterministic() {
                 spine
                     .snapshot()
                     .batches()
-                    .iter()
                     .map(|batch| batch.len())
                     .collect::<Vec<_>>(),
             );
@@ -131,7 +172,7 @@ fn one_row_inserts_leave_few_batches() {
     let mut spine = Spine::new(Arc::clone(&layout), MergeService::inline(usize::MAX));
     for value in 0..5000 {
         spine.insert(numbers(&layout, value..value + 1, 1)).unwrap();
-        assert!(spine.snapshot().batches().len() <= 3 * LEVELS);
+        assert!(spine.snapshot().batch_count() <= 3 * LEVELS);
     }
     assert_eq!(spine.snapshot().rows_upper_bound(), 5000);
 }
@@ -144,7 +185,7 @@ fn without_merges_inserts_wait_at_the_bound() {
         spine
             .insert(numbers(&layout, step * 1000..step * 1000 + 1000, 1))
             .unwrap();
-        assert!(spine.snapshot().batches().len() <= BATCHES_MAX);
+        assert!(spine.snapshot().batch_count() <= BATCHES_MAX);
     }
     assert_eq!(spine.snapshot().rows_upper_bound(), 300_000);
 }
@@ -170,7 +211,7 @@ fn a_failed_merge_is_an_error_of_insert_and_loses_nothing() {
             std::thread::sleep(std::time::Duration::from_millis(2));
         }
         assert!(failures > 0);
-        assert_eq!(spine.snapshot().batches().len(), FANOUT);
+        assert_eq!(spine.snapshot().batch_count(), FANOUT);
     }
 }
 
@@ -200,5 +241,5 @@ fn a_batch_of_another_layout_is_refused() {
     ));
     let batch = Batch::from_delta(&other, &delta(&[Kind::Text], &[(vec![1], 1)])).unwrap();
     assert!(spine.insert(Arc::new(batch)).is_err());
-    assert!(spine.snapshot().batches().is_empty());
+    assert!(spine.snapshot().is_empty());
 }

@@ -1,13 +1,14 @@
 use super::*;
 use crate::testing::{Kind, delta, schema};
-use crate::{Layout, RowHasher};
+use crate::{Batch, Layout, RowHasher};
 
 #[test]
 fn a_panic_becomes_the_result() {
-    let result: Result<Batch> = match catch_unwind(|| -> Result<Batch> { panic!("row {}", 7) }) {
-        Ok(result) => result,
-        Err(panic) => Err(Error::Invalid(panic_message(panic.as_ref()).to_owned())),
-    };
+    let result: Result<AnyBatch> =
+        match catch_unwind(|| -> Result<AnyBatch> { panic!("row {}", 7) }) {
+            Ok(result) => result,
+            Err(panic) => Err(Error::Invalid(panic_message(panic.as_ref()).to_owned())),
+        };
     assert!(matches!(result, Err(Error::Invalid(message)) if message == "row 7"));
 }
 
@@ -18,7 +19,9 @@ fn a_thread_merges_and_outlives_waiting() {
         RowHasher::new(1),
     ));
     let batch = |value| {
-        Arc::new(Batch::from_delta(&layout, &delta(&[Kind::Int64], &[(vec![value], 1)])).unwrap())
+        AnyBatch::from(
+            Batch::from_delta(&layout, &delta(&[Kind::Int64], &[(vec![value], 1)])).unwrap(),
+        )
     };
     let service = MergeService::thread("merge-test");
     let mut running = service.start(Merger::new(Arc::clone(&layout), vec![batch(1), batch(2)]));
@@ -37,7 +40,7 @@ fn discarded_batches_are_dropped_when_nobody_uses_them() {
     ));
     let batch = Arc::new(Batch::empty(layout));
     let service = MergeService::thread("merge-test");
-    service.discard(vec![Arc::clone(&batch)]);
+    service.discard(vec![AnyBatch::Memory(Arc::clone(&batch))]);
     let weak = Arc::downgrade(&batch);
     drop(batch);
     for _ in 0..1000 {

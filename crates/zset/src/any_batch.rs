@@ -1,0 +1,57 @@
+//! A batch, wherever its rows are.
+
+use std::sync::Arc;
+
+use crate::batch::Batch;
+use crate::file::FileBatch;
+use crate::layout::Layout;
+
+/// A batch in memory or in a file; cheap to clone.
+#[derive(Clone, Debug)]
+pub enum AnyBatch {
+    Memory(Arc<Batch>),
+    File(Arc<FileBatch>),
+}
+
+impl AnyBatch {
+    pub fn layout(&self) -> &Arc<Layout> {
+        match self {
+            Self::Memory(batch) => batch.layout(),
+            Self::File(batch) => batch.layout(),
+        }
+    }
+
+    /// Number of distinct rows.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Memory(batch) => batch.len(),
+            Self::File(batch) => batch.len(),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes that it keeps in memory; what a cache holds of it is the cache's.
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Memory(batch) => batch.bytes(),
+            Self::File(_) => 0,
+        }
+    }
+
+    /// The file that has the rows, if there is one.
+    pub fn file(&self) -> Option<&Arc<FileBatch>> {
+        match self {
+            Self::Memory(batch) => batch.file(),
+            Self::File(batch) => Some(batch),
+        }
+    }
+}
+
+impl From<Batch> for AnyBatch {
+    fn from(batch: Batch) -> Self {
+        Self::Memory(Arc::new(batch))
+    }
+}

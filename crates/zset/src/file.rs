@@ -1,0 +1,203 @@
+//! A batch on disk: its rows are read block by block when they are asked for.
+//!
+//! Opening one reads nothing. The first lookup reads the block index from the end of the file; a
+//! lookup then reads the blocks that may hold its hashes, through a cache of bounded size. Whatever
+//! is read is verified first: the index against a checksum that the batch's parent keeps
+//! ([`BatchLocation`]), a block against one in the index, and the rows of a block must hash to where
+//! the index says that they are.
+//!
+//! All algorithms work on batches in memory. So a lookup does not hand out blocks: it copies what the
+//! asked hashes have in the file into one small batch, an *excerpt*, that stands for the file in this
+//! lookup. A merge reads block after block, past the cache.
+//!
+//! The format is documented in `docs/internals/batch-file-format.md`.
+
+mod cache;
+mod excerpt;
+pub(crate) mod format;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use highwater_storage::StoredFile;
+
+use crate::batch::Batch;
+use crate::error::Result;
+use crate::layout::Layout;
+
+pub use cache::BlockCache;
+pub use format::BatchLocation;
+pub(crate) use writer::SpillWriter;
+pub use writer::{PACKED_BYTES_MAX, PackWriter, write_batch};
+
+use format::BlockIndex;
+
+/// A batch whose rows are in a file.
+#[derive(Debug)]
+pub struct FileBatch {
+    /// Names its blocks in the cache.
+    id: u64,
+    layout: Arc<Layout>,
+    file: Arc<StoredFile>,
+    location: BatchLocation,
+    /// Read when it is first needed.
+    index: OnceLock<BlockIndex>,
+    cache: Arc<BlockCache>,
+}
+
+impl FileBatch {
+    /// `file` is the one that the location names. Reads nothing.
+    pub fn new(
+        layout: Arc<Layout>,
+        file: Arc<StoredFile>,
+        location: BatchLocation,
+        cache: Arc<BlockCache>,
+    ) -> Self {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(0);
+        Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            layout,
+            file,
+            location,
+            index: OnceLock::new(),
+            cache,
+        }
+    }
+
+    /// The rows of this batch whose key hashes are in a range: what one of several workers owns.
+    /// `None` if there are none.
+    ///
+    /// # Errors
+    /// If the index or a block at the end of the range cannot be read.
+    pub fn restricted(&self, hashes: &RangeInclusive<u64>) -> Result<Option<Self>> {
+        let (first, last) = self.location.hashes.unwrap_or((0, u64::MAX));
+        let (first, last) = (first.max(*hashes.start()), last.min(*hashes.end()));
+        if first > last {
+            return Ok(None);
+        }
+        let location = BatchLocation {
+            hashes: Some((first, last)),
+            ..self.location.clone()
+        };
+        let mut restricted = Self::new(
+            Arc::clone(&self.layout),
+            Arc::clone(&self.file),
+            location,
+            Arc::clone(&self.cache),
+        );
+        // Blocks inside the range count as a whole; those at its ends are read and cut.
+        let mut rows = 0;
+        let index = restricted.index()?;
+        for block in 0..index.blocks() {
+            rows += if restricted.is_cut(index, block) {
+                restricted.block(block)?.len()
+            } else {
+                index.rows(block)
+            };
+        }
+        restricted.location.rows = rows as u64;
+        Ok((rows > 0).then_some(restricted))
+    }
+
+    pub fn layout(&self) -> &Arc<Layout> {
+        &self.layout
+    }
+
+    pub fn file(&self) -> &Arc<StoredFile> {
+        &self.file
+    }
+
+    /// What the parent of the batch keeps, to open it again.
+    pub fn location(&self) -> &BatchLocation {
+        &self.location
+    }
+
+    /// Number of distinct rows.
+    pub fn len(&self) -> usize {
+        usize::try_from(self.location.rows).unwrap_or(usize::MAX)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes on disk.
+    pub fn bytes(&self) -> usize {
+        usize::try_from(self.location.length).unwrap_or(usize::MAX)
+    }
+
+    /// Number of blocks.
+    ///
+    /// # Errors
+    /// If the index cannot be read.
+    pub(crate) fn blocks(&self) -> Result<usize> {
+        Ok(self.index()?.blocks())
+    }
+
+    /// Rows of one rank begin in this block and go on in the next one.
+    ///
+    /// # Errors
+    /// If the index cannot be read.
+    pub(crate) fn is_tied_to_next(&self, block: usize) -> Result<bool> {
+        Ok(self.index()?.is_tied_to_next(block))
+    }
+
+    fn index(&self) -> Result<&BlockIndex> {
+        if let Some(index) = self.index.get() {
+            return Ok(index);
+        }
+        let index = format::read_index(&self.file, &self.location, &self.layout)?;
+        Ok(self.index.get_or_init(|| index))
+    }
+
+    /// A block, from the cache if it is there.
+    fn block(&self, block: usize) -> Result<Arc<Batch>> {
+        let key = (self.id, block as u32);
+        if let Some(batch) = self.cache.get(key) {
+            return Ok(batch);
+        }
+        let batch = Arc::new(self.read_block(block)?);
+        self.cache.insert(key, Arc::clone(&batch));
+        Ok(batch)
+    }
+
+    /// A block that will not be asked for again soon: it does not push others out of the cache.
+    pub(crate) fn block_once(&self, block: usize) -> Result<Arc<Batch>> {
+        match self.cache.get((self.id, block as u32)) {
+            Some(batch) => Ok(batch),
+            None => Ok(Arc::new(self.read_block(block)?)),
+        }
+    }
+
+    fn read_block(&self, block: usize) -> Result<Batch> {
+        let index = self.index()?;
+        let batch = format::read_block(&self.file, &self.location, &self.layout, index, block)?;
+        if !self.is_cut(index, block) {
+            return Ok(batch);
+        }
+        let (first, last) = self.location.hashes.unwrap_or((0, u64::MAX));
+        let hashes = batch.key_hashes();
+        let start = hashes.partition_point(|hash| *hash < first);
+        let end = hashes.partition_point(|hash| *hash <= last);
+        batch.slice(start, end - start)
+    }
+
+    /// The range of hashes begins or ends inside the block, or before or behind it.
+    fn is_cut(&self, index: &BlockIndex, block: usize) -> bool {
+        self.location.hashes.is_some_and(|(first, last)| {
+            index.first_hash(block) < first || index.last_hash(block) > last
+        })
+    }
+}
+
+impl Drop for FileBatch {
+    fn drop(&mut self) {
+        if let Some(index) = self.index.get() {
+            (0..index.blocks()).for_each(|block| self.cache.remove((self.id, block as u32)));
+        }
+    }
+}

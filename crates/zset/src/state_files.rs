@@ -1,0 +1,60 @@
+//! Where state goes that does not fit into memory.
+//!
+//! All spines of a pipeline share one budget for the batches that they keep in memory. While it is
+//! kept, state is in memory and files are written by checkpoints only. Beyond it, the results of merges
+//! go to files, batches that a checkpoint has written anyway are read from there, and the largest
+//! batches of a spine are written out.
+//!
+//! The budget counts batches of spines. Besides there are the block cache, with a bound of its own,
+//! and what is on its way: queues, deltas of a step, the inputs of a merge until its result is there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use highwater_storage::Files;
+
+use crate::file::BlockCache;
+
+/// Files, cache and budget of one worker's spines; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct StateFiles {
+    pub files: Arc<Files>,
+    /// Goes into the files' names.
+    pub worker: usize,
+    pub cache: Arc<BlockCache>,
+    pub budget: Arc<MemoryBudget>,
+}
+
+/// Bytes of batches in memory, over all workers.
+#[derive(Debug)]
+pub struct MemoryBudget {
+    bytes_max: usize,
+    bytes: AtomicUsize,
+}
+
+impl MemoryBudget {
+    pub fn new(bytes_max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            bytes_max,
+            bytes: AtomicUsize::new(0),
+        })
+    }
+
+    /// Bytes of batches that spines hold.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// True if this many more bytes would be too many.
+    pub(crate) fn is_exceeded_by(&self, more: usize) -> bool {
+        self.bytes().saturating_add(more) > self.bytes_max
+    }
+
+    pub(crate) fn add(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(crate) fn subtract(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
