@@ -45,10 +45,7 @@ impl Highwater {
             let messages: Vec<String> = errors.iter().map(|error| format!("{error:?}")).collect();
             messages.join("\n")
         })?;
-        let config = DataflowConfig {
-            workers: options.workers,
-            hasher,
-        };
+        let config = DataflowConfig::in_memory(options.workers, hasher);
         let dataflow = Dataflow::start(program.plan.clone(), config);
         Ok(Self {
             dataflow: dataflow.map_err(|error| error.to_string())?,

@@ -43,7 +43,7 @@ fn start() -> Result<(Duration, Duration), String> {
     let program =
         compile(PROGRAM, &CompileOptions { hasher }).map_err(|errors| format!("{errors:#?}"))?;
     let compiled = begin.elapsed();
-    let config = DataflowConfig { workers: 1, hasher };
+    let config = DataflowConfig::in_memory(1, hasher);
     let mut dataflow =
         Dataflow::start(program.plan.clone(), config).map_err(|error| error.to_string())?;
     dataflow

@@ -67,7 +67,7 @@ struct Run {
 impl Run {
     fn start(workers: usize, checks: bool, profiles: bool) -> Result<Self> {
         let hasher = RowHasher::new(0x5eed);
-        let config = DataflowConfig { workers, hasher };
+        let config = DataflowConfig::in_memory(workers, hasher);
         let began = Instant::now();
         let dataflow = Dataflow::start(Arc::new(plan(hasher)), config)?;
         println!("{workers} worker(s), started in {:?}", began.elapsed());

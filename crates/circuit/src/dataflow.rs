@@ -29,10 +29,11 @@ use std::sync::Mutex;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::time::{Duration, Instant};
 
-use highwater_zset::{Delta, Layout, RowHasher, Snapshot};
+use highwater_zset::{Delta, Layout, RowHasher, Snapshot, StateFiles};
 use timely::CommunicationConfig;
 use timely::communication::{Allocator, WorkerGuards, initialize_from};
 
+pub use circuit::spine_layouts;
 pub use state::{CircuitState, WorkerState};
 pub use statistics::OperatorStatistics;
 
@@ -53,6 +54,19 @@ pub struct DataflowConfig {
     pub workers: usize,
     /// Its seed is drawn once per pipeline.
     pub hasher: RowHasher,
+    /// Where state may go besides memory; the worker's number is filled in.
+    pub state_files: Option<StateFiles>,
+}
+
+impl DataflowConfig {
+    /// All state in memory, none of it in files.
+    pub fn in_memory(workers: usize, hasher: RowHasher) -> Self {
+        Self {
+            workers,
+            hasher,
+            state_files: None,
+        }
+    }
 }
 
 /// A table or a view, by its position in the plan.

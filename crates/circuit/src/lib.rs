@@ -7,6 +7,7 @@
 //! This crate knows nothing of DataFusion, tokio, connectors or HTTP.
 
 pub mod builder;
+pub mod checkpoint;
 pub mod dataflow;
 pub mod error;
 pub mod expression;

@@ -11,10 +11,12 @@
 //! - P5: A node's id is a hash of its definition and its inputs' ids; equal ids are one node.
 
 use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, SchemaRef};
 use highwater_zset::{Delta, Layout};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::expression::{Expr, FlatMapFunction, GroupFunction, PartitionFunction};
 
@@ -25,6 +27,33 @@ pub struct OperatorId(pub u128);
 impl fmt::Display for OperatorId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "o{:032x}", self.0)
+    }
+}
+
+impl FromStr for OperatorId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.strip_prefix('o').filter(|digits| digits.len() == 32);
+        let is_hex = |digits: &&str| digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let number = digits.filter(is_hex);
+        let number = number.and_then(|digits| u128::from_str_radix(digits, 16).ok());
+        number
+            .map(Self)
+            .ok_or_else(|| format!("`{text}` is no id of an operator"))
+    }
+}
+
+impl Serialize for OperatorId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for OperatorId {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
     }
 }
 

@@ -393,10 +393,8 @@ fn first_step(
     controller: &mut Controller,
     clock: &dyn TimeSource,
 ) -> Result<(Dataflow, Vec<Action>)> {
-    let config = DataflowConfig {
-        workers: settings.workers,
-        hasher: RowHasher::new(settings.hash_seed),
-    };
+    let hasher = RowHasher::new(settings.hash_seed);
+    let config = DataflowConfig::in_memory(settings.workers, hasher);
     let mut dataflow = Dataflow::start(Arc::new(definition.plan_with_table_views()), config)?;
     let before = clock.now();
     let first = dataflow.step(Vec::new())?;

@@ -173,7 +173,7 @@ fn measure_probe(layout: &Arc<Layout>) {
         "10M rows",
         large.bytes() as f64 / large.len() as f64
     );
-    let snapshot = Snapshot::new(Arc::clone(layout), vec![large]);
+    let snapshot = Snapshot::new(Arc::clone(layout), [AnyBatch::Memory(large)]);
     for (what, from) in [("hit", 0), ("miss", 1)] {
         for count in [1, 1000, STEP_ROWS] {
             let column = rows(layout, from, count, 2 * (10_000_000 / count))
@@ -225,7 +225,7 @@ fn measure_load(layout: &Arc<Layout>) {
             spine
                 .insert(Arc::new(Batch::from_delta(layout, delta).expect("fits")))
                 .expect("no overflow");
-            batches_max = batches_max.max(spine.snapshot().batches().len());
+            batches_max = batches_max.max(spine.snapshot().batch_count());
         }
         report(
             &format!("load 10M rows, merges {what}"),
@@ -255,7 +255,7 @@ fn measure_one_row(layout: &Arc<Layout>) {
         thread_time() - start,
     );
     let snapshot = spine.snapshot();
-    println!("{:<44} {:>9} batches", "", snapshot.batches().len());
+    println!("{:<44} {:>9} batches", "", snapshot.batch_count());
     let keys = Keys::new(layout.hasher, &deltas[77].rows().columns()[..1], 1).expect("integers");
     report(
         "1-key probe after it",

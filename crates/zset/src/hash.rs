@@ -17,6 +17,8 @@
 //!
 //! The seed is drawn per pipeline, so that input cannot be crafted against it.
 
+use std::ops::RangeInclusive;
+
 use arrow::array::{Array, ArrayRef, AsArray, GenericListArray, OffsetSizeTrait};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, ToByteSlice};
@@ -85,6 +87,13 @@ impl RowHasher {
     /// The worker (of `workers`) that owns a hash: each owns a contiguous range.
     pub fn owner(hash: u64, workers: usize) -> usize {
         ((u128::from(hash) * workers as u128) >> 64) as usize
+    }
+
+    /// The hashes that a worker (of `workers`) owns.
+    pub fn owned(worker: usize, workers: usize) -> RangeInclusive<u64> {
+        // The first hash of which `hash * workers / 2^64` is `worker`, and the last.
+        let start = |worker: usize| ((worker as u128) << 64).div_ceil(workers as u128);
+        start(worker) as u64..=(start(worker + 1) - 1) as u64
     }
 }
 

@@ -133,6 +133,17 @@ impl Merger {
         }
     }
 
+    /// All of it at once, into memory.
+    ///
+    /// # Errors
+    /// As [`Self::work`].
+    pub fn run(mut self) -> Result<Batch> {
+        while self.rows_left > 0 {
+            self.chunk(CHUNK_ROWS)?;
+        }
+        Batch::from_parts(&self.layout, self.builder.finish()?)
+    }
+
     /// Input rows that are still to be merged.
     pub fn rows_left(&self) -> usize {
         self.rows_left

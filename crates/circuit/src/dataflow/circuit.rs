@@ -4,11 +4,11 @@
 //! rows must go to which worker. What the nodes of an epoch did stays in its slot until the last
 //! fragment has run, so that later fragments can read the flows of earlier ones.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use highwater_zset::{Delta, MergeService, RowHasher, Snapshot};
+use highwater_zset::{Delta, Layout, MergeService, RowHasher, Snapshot, StateFiles};
 
 use super::exchange::{Outbox, Piece, split};
 use super::fragments::Fragments;
@@ -18,7 +18,7 @@ use super::{DataflowConfig, RelationRef};
 use crate::error::Error;
 use crate::operators::table::Table;
 use crate::operators::{self, BuildContext, Flow, Operator, OperatorError, StepContext};
-use crate::plan::{OperatorSpec, Plan};
+use crate::plan::{OperatorId, OperatorSpec, Plan};
 use crate::table_input::TableInput;
 
 /// What runs a node.
@@ -70,7 +70,13 @@ impl WorkerCircuit {
         worker: usize,
         epoch: u64,
     ) -> Self {
-        let merges = MergeService::thread(&format!("merge-{worker}"));
+        let mut merges = MergeService::thread(&format!("merge-{worker}"));
+        if let Some(state_files) = &config.state_files {
+            merges = merges.with_state_files(StateFiles {
+                worker,
+                ..state_files.clone()
+            });
+        }
         let runners = (0..plan.nodes.len()).map(|node| runner(plan, node, config.hasher, &merges));
         let runners = runners.collect();
         Self {
@@ -341,6 +347,19 @@ fn runner(plan: &Plan, node: usize, hasher: RowHasher, merges: &MergeService) ->
         merges: merges.clone(),
     };
     Runner::Operator(operators::build(&context))
+}
+
+/// How each spine of a plan's operators keeps its rows, by operator and position.
+pub fn spine_layouts(plan: &Plan, hasher: RowHasher) -> BTreeMap<(OperatorId, usize), Arc<Layout>> {
+    let merges = MergeService::inline(0);
+    let mut layouts = BTreeMap::new();
+    for (index, node) in plan.nodes.iter().enumerate() {
+        let runner = runner(plan, index, hasher, &merges);
+        for (position, spine) in runner.spines().into_iter().enumerate() {
+            layouts.insert((node.id, position), Arc::clone(spine.layout()));
+        }
+    }
+    layouts
 }
 
 /// The nodes that hold the contents of tables and views.

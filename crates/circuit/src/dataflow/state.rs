@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use highwater_zset::{Batch, Delta, MergeService, RowHasher, Snapshot, Spine};
+use highwater_zset::{AnyBatch, Batch, Delta, MergeService, RowHasher, Snapshot, Spine};
 
 use crate::error::{Error, Result};
 use crate::plan::OperatorId;
@@ -68,7 +68,22 @@ impl CircuitState {
 }
 
 /// The non-empty ranges of a batch that each worker owns.
-fn cut(batch: &Arc<Batch>, workers: usize) -> Result<Vec<(usize, Arc<Batch>)>> {
+fn cut(batch: AnyBatch, workers: usize) -> Result<Vec<(usize, AnyBatch)>> {
+    match batch {
+        AnyBatch::Memory(batch) => cut_in_memory(&batch, workers),
+        AnyBatch::File(batch) => {
+            let mut parts = Vec::new();
+            for worker in 0..workers {
+                let owned = RowHasher::owned(worker, workers);
+                let part = batch.restricted(&owned).map_err(invalid)?;
+                parts.extend(part.map(|part| (worker, AnyBatch::File(Arc::new(part)))));
+            }
+            Ok(parts)
+        }
+    }
+}
+
+fn cut_in_memory(batch: &Arc<Batch>, workers: usize) -> Result<Vec<(usize, AnyBatch)>> {
     let hashes = batch.key_hashes();
     let mut slices = Vec::new();
     let mut start = 0;
@@ -76,12 +91,12 @@ fn cut(batch: &Arc<Batch>, workers: usize) -> Result<Vec<(usize, Arc<Batch>)>> {
         let length =
             hashes[start..].partition_point(|&hash| RowHasher::owner(hash, workers) == worker);
         if length == batch.len() {
-            slices.push((worker, batch.clone()));
+            slices.push((worker, AnyBatch::Memory(Arc::clone(batch))));
         } else if length > 0 {
             let rows = batch.rows().slice(start, length);
             let delta = Delta::new(rows, batch.weights().slice(start, length));
             let slice = Batch::from_delta(batch.layout(), &delta).map_err(invalid)?;
-            slices.push((worker, Arc::new(slice)));
+            slices.push((worker, AnyBatch::from(slice)));
         }
         start += length;
     }
@@ -97,9 +112,8 @@ pub(super) fn restore_spine(
     if spine.layout() != saved.layout() {
         return Err(Error::Invalid("saved state has another layout".to_owned()));
     }
-    let batches = saved.batches().to_vec();
-    *spine =
-        Spine::from_batches(spine.layout().clone(), batches, merges.clone()).map_err(invalid)?;
+    let layout = Arc::clone(spine.layout());
+    *spine = Spine::from_batches(layout, saved.batches(), merges.clone()).map_err(invalid)?;
     Ok(())
 }
 

@@ -46,7 +46,7 @@ impl NodeStatistics {
     pub(super) fn add_spine(&mut self, spine: &Snapshot) {
         self.state_rows += spine.rows_upper_bound() as u64;
         self.state_bytes += spine.bytes() as u64;
-        self.state_batches += spine.batches().len() as u64;
+        self.state_batches += spine.batch_count() as u64;
     }
 }
 

@@ -68,7 +68,7 @@ pub(super) fn scan(snapshots: &[Snapshot]) -> Bag {
 }
 
 pub(super) fn start(plan: Plan, workers: usize, hasher: RowHasher) -> Dataflow {
-    Dataflow::start(Arc::new(plan), DataflowConfig { workers, hasher }).unwrap()
+    Dataflow::start(Arc::new(plan), DataflowConfig::in_memory(workers, hasher)).unwrap()
 }
 
 /// Sums up every view's changes, and keeps what is said of contents.

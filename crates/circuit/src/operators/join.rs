@@ -70,7 +70,7 @@ impl Join {
         contents: &Snapshot,
         output: &mut Vec<Delta>,
     ) -> Result<(), OperatorError> {
-        if contents.batches().is_empty() {
+        if contents.is_empty() {
             return Ok(());
         }
         let hashes = changes.key_hashes();
@@ -209,18 +209,7 @@ impl Pairs<'_> {
             return self;
         }
         let kept: Vec<usize> = keep.values().set_indices().collect();
-        let matches = Matches {
-            probes: Vec::new(),
-            batches: kept
-                .iter()
-                .map(|&pair| self.matches.batches[pair])
-                .collect(),
-            rows: kept.iter().map(|&pair| self.matches.rows[pair]).collect(),
-            weights: kept
-                .iter()
-                .map(|&pair| self.matches.weights[pair])
-                .collect(),
-        };
+        let matches = self.matches.pick(&kept);
         let rows = kept
             .iter()
             .map(|&pair| self.rows.value(pair))

@@ -129,9 +129,8 @@ impl Contents {
         let weights = vec![-1; live.rows.num_rows()].into();
         let layout = self.spine.layout();
         let replaced = Batch::from_delta(layout, &Delta::new(live.rows, weights))?;
-        let inputs = vec![Arc::new(replaced), Arc::new(batch)];
-        let merged = Merger::new(layout.clone(), inputs).work(&mut usize::MAX.clone())?;
-        merged.ok_or_else(|| highwater_zset::Error::Invalid("unfinished merge".to_owned()).into())
+        let inputs = vec![replaced.into(), batch.into()];
+        Ok(Merger::new(layout.clone(), inputs).run()?)
     }
 
     /// Any mix of insertions, deletions and partial updates, in order.

@@ -28,7 +28,7 @@ fn contents(rows: &[(Option<i32>, &str, i64)]) -> Vec<Snapshot> {
         let batch = RecordBatch::try_new(schema.clone(), columns).expect("columns fit");
         let weights: Vec<i64> = rows.iter().map(|row| row.2).collect();
         let batch = Batch::from_delta(&layout, &Delta::new(batch, weights.into()));
-        Snapshot::new(layout.clone(), vec![Arc::new(batch.expect("a batch"))])
+        Snapshot::new(layout.clone(), [batch.expect("a batch").into()])
     };
     let (first, second) = rows.split_at(rows.len() / 2);
     vec![snapshot(first), snapshot(second)]

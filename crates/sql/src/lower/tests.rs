@@ -77,7 +77,7 @@ impl Bench {
                     .collect::<String>()
             )
         });
-        let config = DataflowConfig { workers, hasher };
+        let config = DataflowConfig::in_memory(workers, hasher);
         let dataflow = Dataflow::start(program.plan.clone(), config).unwrap();
         let tables = program.tables.iter().map(|table| Rows {
             schema: table.schema.clone(),

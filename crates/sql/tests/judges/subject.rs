@@ -31,7 +31,7 @@ impl Subject {
                 .collect::<Vec<_>>()
                 .join("\n")
         })?;
-        let config = DataflowConfig { workers, hasher };
+        let config = DataflowConfig::in_memory(workers, hasher);
         let dataflow =
             Dataflow::start(program.plan.clone(), config).map_err(|error| error.to_string())?;
         let followed = vec![Bag::default(); program.views.len()];
@@ -72,10 +72,7 @@ impl Subject {
     /// # Errors
     /// If the state cannot be taken or restored.
     pub(crate) fn restart(&mut self, workers: usize) -> Result<(), String> {
-        let config = DataflowConfig {
-            workers,
-            hasher: self.hasher,
-        };
+        let config = DataflowConfig::in_memory(workers, self.hasher);
         let state = self.dataflow.state().map_err(|error| error.to_string())?;
         self.dataflow = Dataflow::restore(self.program.plan.clone(), config, state)
             .map_err(|error| error.to_string())?;

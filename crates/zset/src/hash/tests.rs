@@ -88,6 +88,14 @@ fn owners_share_the_hashes_in_contiguous_ranges() {
     for workers in [1, 2, 3, 7] {
         assert_eq!(RowHasher::owner(0, workers), 0);
         assert_eq!(RowHasher::owner(u64::MAX, workers), workers - 1);
+        for worker in 0..workers {
+            let owned = RowHasher::owned(worker, workers);
+            assert_eq!(RowHasher::owner(*owned.start(), workers), worker);
+            assert_eq!(RowHasher::owner(*owned.end(), workers), worker);
+            let before = owned.start().checked_sub(1);
+            assert!(before.is_none_or(|hash| RowHasher::owner(hash, workers) + 1 == worker));
+        }
+        assert_eq!(*RowHasher::owned(workers - 1, workers).end(), u64::MAX);
         let hashes = RowHasher::new(3).hash(
             &[Arc::new(Float64Array::from_iter_values(
                 (0..9000).map(f64::from),

@@ -3,15 +3,18 @@
 //! [`kind`] does not compile, one that is listed but not in the plan fails the test.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, UInt32Array};
 use arrow::compute::{SortOptions, take_record_batch};
 use arrow::datatypes::{DataType, Int64Type};
-use highwater_zset::{Delta, OrderColumn, RowHasher};
+use highwater_storage::{Digest, Files, LocalDisk};
+use highwater_zset::{BlockCache, Delta, MemoryBudget, OrderColumn, RowHasher, StateFiles};
 
 use super::{Formula, Row, batch, insert, row, schema};
 use crate::builder::{JoinOptions, PlanBuilder};
+use crate::checkpoint::{self, SavedWorker};
 use crate::dataflow::{CircuitState, Dataflow, DataflowConfig, RelationRef};
 use crate::error::Error;
 use crate::expression::{EvaluationError, FlatMapFunction, GroupFunction, PartitionFunction};
@@ -260,10 +263,7 @@ fn summed(deltas: &[Delta]) -> BTreeMap<String, i64> {
 }
 
 fn config(workers: usize) -> DataflowConfig {
-    DataflowConfig {
-        workers,
-        hasher: hasher(),
-    }
+    DataflowConfig::in_memory(workers, hasher())
 }
 
 #[test]
@@ -282,7 +282,8 @@ fn every_kind_of_operator_goes_on_after_a_restart() {
     let mut whole = Dataflow::start(plan.clone(), config(1)).unwrap();
     let expected: Vec<Said> = (0..STEPS).map(|number| run(&mut whole, number)).collect();
     for (before, after) in [(1, 1), (2, 2), (1, 2), (2, 3), (3, 1), (3, 2)] {
-        for cut in 0..STEPS {
+        for cut in 0..2 * STEPS {
+            let (cut, through_files) = (cut / 2, cut % 2 == 1);
             let mut first = Dataflow::start(plan.clone(), config(before)).unwrap();
             for (number, expected) in expected.iter().enumerate().take(cut) {
                 assert_eq!(
@@ -294,6 +295,11 @@ fn every_kind_of_operator_goes_on_after_a_restart() {
             let state = first.state().unwrap();
             let contents = all_contents(&first);
             drop(first);
+            let folder = tempfile::tempdir().unwrap();
+            let state = match through_files {
+                true => saved_and_restored(&plan, &state, folder.path()),
+                false => state,
+            };
             let mut second = Dataflow::restore(plan.clone(), config(after), state).unwrap();
             assert_eq!(all_contents(&second), contents);
             for (number, expected) in expected.iter().enumerate().skip(cut) {
@@ -302,6 +308,46 @@ fn every_kind_of_operator_goes_on_after_a_restart() {
             }
         }
     }
+}
+
+/// The state as another process finds it in a folder.
+fn saved_and_restored(plan: &Plan, state: &CircuitState, folder: &Path) -> CircuitState {
+    let files = Files::new(Arc::new(LocalDisk), folder);
+    let state_files = StateFiles {
+        files: files.clone(),
+        worker: 0,
+        cache: BlockCache::new(1 << 20),
+        budget: MemoryBudget::new(usize::MAX),
+    };
+    let mut written = 0;
+    let saved = checkpoint::save(state, &state_files, &mut |bytes| written += bytes).unwrap();
+    assert_eq!(saved.bytes_written, written);
+    assert!(
+        saved.files.len() <= state.workers.len(),
+        "one file per worker"
+    );
+    let again = checkpoint::save(state, &state_files, &mut |_| {}).unwrap();
+    assert_eq!(again.bytes_written, 0, "all batches have files now");
+    assert_eq!(again.workers, saved.workers);
+    let known: BTreeMap<String, (u64, Digest)> = saved
+        .files
+        .iter()
+        .map(|file| (file.name().to_owned(), (file.size_bytes(), file.digest())))
+        .collect();
+    files.set_owned(known.keys().cloned().collect());
+    let workers: Vec<SavedWorker> = saved
+        .workers
+        .iter()
+        .map(|worker| SavedWorker::decode(folder, &worker.encode().unwrap()).unwrap())
+        .collect();
+    let files = Files::new(Arc::new(LocalDisk), folder);
+    files.set_owned(known.keys().cloned().collect());
+    let mut open = |name: &str| files.open(name, known[name].0, known[name].1);
+    let cache = BlockCache::new(1 << 20);
+    let restored =
+        checkpoint::restore(plan, hasher(), state.epoch, &workers, &cache, &mut open).unwrap();
+    assert!(restored.new_operators.is_empty());
+    restored.state
 }
 
 fn all_contents(dataflow: &Dataflow) -> BTreeMap<RelationRef, BTreeMap<String, i64>> {
@@ -344,10 +390,7 @@ fn state_of_another_plan_or_seed_is_refused() {
             Err(Error::Invalid(_))
         )
     };
-    let other_seed = DataflowConfig {
-        workers: 1,
-        hasher: RowHasher::new(12),
-    };
+    let other_seed = DataflowConfig::in_memory(1, RowHasher::new(12));
     assert!(refused(&plan, other_seed, state.clone()));
     let mut builder = PlanBuilder::new(hasher());
     let table = builder.table("other", &schema(1), vec![0], false, "");

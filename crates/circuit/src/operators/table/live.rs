@@ -59,36 +59,12 @@ fn split(matches: Matches, keys: usize) -> (Matches, Matches) {
     for (&probe, &weight) in matches.probes.iter().zip(&matches.weights) {
         counts[probe as usize] += if weight == 1 { 1 } else { 2 };
     }
-    if matches
-        .probes
-        .iter()
-        .all(|&probe| counts[probe as usize] == 1)
-    {
-        return (matches, empty());
+    let is_single = |position: &usize| counts[matches.probes[*position] as usize] == 1;
+    let (single, several): (Vec<usize>, Vec<usize>) = (0..matches.len()).partition(is_single);
+    if several.is_empty() {
+        return (matches, Matches::default());
     }
-    let (mut single, mut several) = (empty(), empty());
-    for index in 0..matches.probes.len() {
-        let probe = matches.probes[index];
-        let part = if counts[probe as usize] == 1 {
-            &mut single
-        } else {
-            &mut several
-        };
-        part.probes.push(probe);
-        part.batches.push(matches.batches[index]);
-        part.rows.push(matches.rows[index]);
-        part.weights.push(matches.weights[index]);
-    }
-    (single, several)
-}
-
-fn empty() -> Matches {
-    Matches {
-        probes: Vec::new(),
-        batches: Vec::new(),
-        rows: Vec::new(),
-        weights: Vec::new(),
-    }
+    (matches.pick(&single), matches.pick(&several))
 }
 
 /// The rows whose weights sum to one, with the key each belongs to.

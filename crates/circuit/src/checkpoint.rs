@@ -1,0 +1,272 @@
+//! What a checkpoint keeps of a circuit: for each worker and operator, where its batches are.
+//!
+//! Saving writes the batches that are only in memory, the small ones of a worker together into one
+//! file, so that the number of files depends on the workers and not on the operators. A batch that was
+//! written remembers its file, so the next checkpoint only names it. Restoring opens nothing: batches
+//! are read when somebody asks for their rows.
+//!
+//! Invariants
+//! - I1: every operator that keeps state is listed, also if its state is empty: an operator that is
+//!   not listed was not there when the checkpoint was taken, and nothing else.
+//! - I2: what is listed is what the circuit's operators gave out ([`crate::dataflow::CircuitState`]), so
+//!   no operator can forget a part.
+//!
+//! The format is documented in `docs/internals/circuit-state-format.md`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use highwater_storage::{Error as StorageError, Kind, StoredFile};
+use highwater_zset::{
+    AnyBatch, Batch, BatchLocation, BlockCache, FileBatch, Layout, PACKED_BYTES_MAX, PackWriter,
+    RowHasher, Snapshot, StateFiles, write_batch,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::dataflow::{CircuitState, WorkerState, spine_layouts};
+use crate::error::Error;
+use crate::plan::{OperatorId, Plan};
+
+/// Version of [`SavedWorker`]'s JSON. A reader refuses any other.
+const VERSION: u32 = 1;
+
+/// One worker's part of a checkpoint, as it is written.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SavedWorker {
+    version: u32,
+    worker: usize,
+    spines: Vec<SavedSpine>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct SavedSpine {
+    operator: OperatorId,
+    /// Which of the operator's spines.
+    position: usize,
+    batches: Vec<BatchLocation>,
+}
+
+impl SavedWorker {
+    /// As JSON.
+    ///
+    /// # Errors
+    /// Never for what [`save`] returned.
+    pub fn encode(&self) -> Result<Vec<u8>, Error> {
+        serde_json::to_vec(self).map_err(|error| Error::Invalid(error.to_string()))
+    }
+
+    /// Reads what [`Self::encode`] wrote; `path` is for errors.
+    ///
+    /// # Errors
+    /// If it is something else, or has another version.
+    pub fn decode(path: &std::path::Path, bytes: &[u8]) -> Result<Self, StorageError> {
+        #[derive(Deserialize)]
+        struct Versioned {
+            version: u32,
+        }
+        let corrupt = |error: serde_json::Error| {
+            StorageError::corrupt(path, format!("is no state of a worker: {error}"))
+        };
+        let found = serde_json::from_slice::<Versioned>(bytes).map_err(corrupt)?;
+        if found.version != VERSION {
+            let message = format!(
+                "has version {} of the state format, this program reads {VERSION}",
+                found.version
+            );
+            let error = StorageError::new(Kind::Unsupported, path, message);
+            return Err(error.with_remedy("use the version of highwater that wrote it"));
+        }
+        serde_json::from_slice(bytes).map_err(corrupt)
+    }
+
+    /// Names of the files that the worker's batches are in.
+    pub fn files(&self) -> BTreeSet<&str> {
+        let batches = self.spines.iter().flat_map(|spine| &spine.batches);
+        batches.map(|batch| batch.file.as_str()).collect()
+    }
+
+    /// Where the batches of one spine are, if the operator was there.
+    pub fn spine(&self, operator: OperatorId, position: usize) -> Option<&[BatchLocation]> {
+        let mut spines = self.spines.iter();
+        let spine = spines.find(|spine| spine.operator == operator && spine.position == position);
+        spine.map(|spine| spine.batches.as_slice())
+    }
+}
+
+/// A circuit's state, all of it in files.
+#[derive(Debug)]
+pub struct SavedCircuit {
+    pub workers: Vec<SavedWorker>,
+    /// Every file that the workers name. Not yet durable.
+    pub files: Vec<Arc<StoredFile>>,
+    /// Bytes of files that were written for this checkpoint.
+    pub bytes_written: u64,
+}
+
+/// Writes what is only in memory. `written` hears the bytes of each new file.
+///
+/// # Errors
+/// If a file cannot be written. What was written is used by the next attempt.
+pub fn save(
+    state: &CircuitState,
+    state_files: &StateFiles,
+    written: &mut dyn FnMut(u64),
+) -> Result<SavedCircuit, highwater_zset::Error> {
+    let mut saved = SavedCircuit {
+        workers: Vec::new(),
+        files: Vec::new(),
+        bytes_written: 0,
+    };
+    let mut files: BTreeMap<String, Arc<StoredFile>> = BTreeMap::new();
+    for (number, worker) in state.workers.iter().enumerate() {
+        let state_files = StateFiles {
+            worker: number,
+            ..state_files.clone()
+        };
+        for file in write_missing(worker, &state_files)? {
+            saved.bytes_written += file.size_bytes();
+            written(file.size_bytes());
+        }
+        saved.workers.push(describe(number, worker, &mut files)?);
+    }
+    saved.files = files.into_values().collect();
+    Ok(saved)
+}
+
+/// Writes the batches of a worker that have no file yet; the new files.
+fn write_missing(
+    worker: &WorkerState,
+    state_files: &StateFiles,
+) -> Result<Vec<Arc<StoredFile>>, highwater_zset::Error> {
+    let StateFiles { files, cache, .. } = state_files;
+    let missing = worker.spines.values().flat_map(Snapshot::batches);
+    let missing = missing.filter_map(|batch| match batch {
+        AnyBatch::Memory(batch) if batch.file().is_none() => Some(batch),
+        _ => None,
+    });
+    let (large, small): (Vec<Arc<Batch>>, Vec<Arc<Batch>>) =
+        missing.partition(|batch| batch.bytes() > PACKED_BYTES_MAX);
+    let mut new_files = Vec::new();
+    for batch in large {
+        let file = Arc::new(write_batch(files, state_files.worker, &batch, cache)?);
+        new_files.push(Arc::clone(file.file()));
+        batch.set_file(file);
+    }
+    if small.is_empty() {
+        return Ok(new_files);
+    }
+    let mut pack = PackWriter::new(files, state_files.worker)?;
+    for batch in &small {
+        pack = pack.add(batch)?;
+    }
+    let packed = pack.finish(cache)?;
+    new_files.extend(packed.first().map(|first| Arc::clone(first.file())));
+    for (batch, file) in small.iter().zip(packed) {
+        batch.set_file(Arc::new(file));
+    }
+    Ok(new_files)
+}
+
+/// Lists the worker's spines, all of whose batches have files.
+fn describe(
+    number: usize,
+    worker: &WorkerState,
+    files: &mut BTreeMap<String, Arc<StoredFile>>,
+) -> Result<SavedWorker, highwater_zset::Error> {
+    let mut spines = Vec::new();
+    for ((operator, position), snapshot) in &worker.spines {
+        let mut batches = Vec::new();
+        for batch in snapshot.batches() {
+            let file = batch.file().ok_or_else(|| {
+                highwater_zset::Error::Invalid("a batch was not written".to_owned())
+            })?;
+            let name = file.file().name().to_owned();
+            files.entry(name).or_insert_with(|| Arc::clone(file.file()));
+            batches.push(file.location().clone());
+        }
+        spines.push(SavedSpine {
+            operator: *operator,
+            position: *position,
+            batches,
+        });
+    }
+    Ok(SavedWorker {
+        version: VERSION,
+        worker: number,
+        spines,
+    })
+}
+
+/// What a plan finds in a checkpoint.
+#[derive(Debug)]
+pub struct Restored {
+    /// The state of all operators of the plan; that of new ones is empty.
+    pub state: CircuitState,
+    /// Operators of the plan that keep state and were not there when the checkpoint was taken.
+    pub new_operators: BTreeSet<OperatorId>,
+}
+
+/// The state of a plan's operators as a checkpoint has it. Reads no rows.
+///
+/// # Errors
+/// If a file cannot be opened, or an operator has only some of its spines.
+pub fn restore(
+    plan: &Plan,
+    hasher: RowHasher,
+    epoch: u64,
+    workers: &[SavedWorker],
+    cache: &Arc<BlockCache>,
+    open: &mut dyn FnMut(&str) -> Result<Arc<StoredFile>, StorageError>,
+) -> Result<Restored, highwater_zset::Error> {
+    let layouts = spine_layouts(plan, hasher);
+    let mut state = CircuitState {
+        epoch,
+        hasher,
+        workers: Vec::with_capacity(workers.len()),
+    };
+    let mut new_operators = BTreeSet::new();
+    for saved in workers {
+        let saved: BTreeMap<(OperatorId, usize), &[BatchLocation]> = saved
+            .spines
+            .iter()
+            .map(|spine| ((spine.operator, spine.position), spine.batches.as_slice()))
+            .collect();
+        let mut worker = WorkerState::default();
+        for (key, layout) in &layouts {
+            let locations = saved.get(key).copied().unwrap_or_else(|| {
+                new_operators.insert(key.0);
+                &[]
+            });
+            let batches = open_batches(layout, locations, cache, open)?;
+            let snapshot = Snapshot::new(Arc::clone(layout), batches);
+            worker.spines.insert(*key, snapshot);
+        }
+        state.workers.push(worker);
+    }
+    Ok(Restored {
+        state,
+        new_operators,
+    })
+}
+
+fn open_batches(
+    layout: &Arc<Layout>,
+    locations: &[BatchLocation],
+    cache: &Arc<BlockCache>,
+    open: &mut dyn FnMut(&str) -> Result<Arc<StoredFile>, StorageError>,
+) -> Result<Vec<AnyBatch>, highwater_zset::Error> {
+    let mut batches = Vec::with_capacity(locations.len());
+    for location in locations {
+        let batch = FileBatch::new(
+            Arc::clone(layout),
+            open(&location.file)?,
+            location.clone(),
+            Arc::clone(cache),
+        );
+        batches.push(AnyBatch::File(Arc::new(batch)));
+    }
+    Ok(batches)
+}
+
+#[cfg(test)]
+mod tests;
