@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod connector;
 pub mod error;
 pub mod program;
+pub mod record;
 pub mod relation;
 pub mod stats;
 pub mod suspend;
