@@ -59,6 +59,10 @@ pub trait Disk: Debug + Send + Sync {
 pub trait DiskFile: Debug + Send + Sync {
     fn len(&self) -> io::Result<u64>;
 
+    fn is_empty(&self) -> io::Result<bool> {
+        self.len().map(|length| length == 0)
+    }
+
     /// Fills the buffer from this offset.
     ///
     /// # Errors

@@ -7,15 +7,25 @@
 //! This crate knows nothing of Arrow, of operators or of HTTP: a file is bytes with a name, a size
 //! and a digest.
 
+pub mod catalog;
+pub mod collect;
+mod contents;
 pub mod digest;
 pub mod disk;
 pub mod error;
 pub mod files;
 pub mod local;
+pub mod manifest;
 pub mod paths;
+pub mod store;
+pub mod verify;
 
+pub use catalog::CatalogEntry;
+pub use collect::{CollectionPlan, CollectionReport};
 pub use digest::Digest;
 pub use disk::Disk;
 pub use error::{Error, Kind, Result};
 pub use files::{FileWriter, Files, StoredFile};
 pub use local::LocalDisk;
+pub use manifest::Manifest;
+pub use store::{CheckpointDetails, Hold, NewCheckpoint, SavedCheckpoint, Store, StoreOptions};
