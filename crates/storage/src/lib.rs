@@ -14,10 +14,12 @@ pub mod digest;
 pub mod disk;
 pub mod error;
 pub mod files;
+pub mod fork;
 pub mod local;
 pub mod manifest;
 pub mod paths;
 pub mod store;
+pub mod usage;
 pub mod verify;
 
 pub use catalog::CatalogEntry;

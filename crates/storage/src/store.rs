@@ -42,7 +42,9 @@ use crate::error::{Error, Kind, Result};
 use crate::files::Files;
 use crate::paths;
 
+pub(crate) use commit::replace_catalog;
 pub use opening::OpeningReport;
+pub(crate) use opening::{create_root, lock};
 pub use publish::{CheckpointDetails, NewCheckpoint};
 pub use read::{Ladder, PassedOver, SavedCheckpoint};
 

@@ -55,6 +55,15 @@ pub(super) fn replace(disk: &dyn Disk, root: &Path, bytes: &[u8]) -> Replaced {
     }
 }
 
+/// As [`replace`], where anything but success is an error.
+pub(crate) fn replace_catalog(disk: &dyn Disk, root: &Path, bytes: &[u8]) -> Result<()> {
+    match replace(disk, root, bytes) {
+        Replaced::Durably => Ok(()),
+        Replaced::Not(error) => Err(error),
+        Replaced::Perhaps(error) => Err(error.indeterminate()),
+    }
+}
+
 fn write_aside(disk: &dyn Disk, aside: &Path, bytes: &[u8]) -> Result<()> {
     // Left over from an attempt that could not clean up.
     collect::remove_file(disk, aside)?;

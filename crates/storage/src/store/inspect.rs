@@ -99,6 +99,10 @@ pub(super) fn check_presence(
 }
 
 fn check_list(folder: &Path, expected: &FileList, found: &Listing) -> Result<()> {
+    // What is only for tools may be lost.
+    let expected = expected
+        .iter()
+        .filter(|(name, _)| !paths::is_worker_batches(name));
     for (name, digest) in expected {
         match (found.get(name), digest) {
             (None, _) => return Err(Error::corrupt(folder.join(name), "is missing")),
@@ -149,6 +153,12 @@ pub(super) fn retention(entry: &CatalogEntry, is_held: bool) -> Retention {
 }
 
 impl Store {
+    /// All that is known, between two changes.
+    pub(crate) fn facts_for_usage(&self) -> Result<Facts> {
+        let _change = self.change();
+        self.facts()
+    }
+
     /// All that a plan depends on, while nobody changes the catalog.
     pub(super) fn facts(&self) -> Result<Facts> {
         let disk = self.shared.disk.as_ref();

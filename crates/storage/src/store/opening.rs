@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use uuid::Uuid;
 
-use super::commit::{Replaced, replace};
+use super::commit::replace_catalog;
 use super::inspect::{self, Listing};
 use super::{Change, Shared, State, Store, StoreOptions};
 use crate::catalog::{self, CatalogEntry, Unusable};
@@ -323,14 +323,12 @@ fn read_or_create_catalog(
     }
     sync_name_of(disk, root)?;
     let bytes = catalog::encode(&[])?;
-    match replace(disk, root, &bytes) {
-        Replaced::Durably => Ok(Catalog {
-            entries: Vec::new(),
-            bytes,
-            is_new: true,
-        }),
-        Replaced::Not(error) | Replaced::Perhaps(error) => Err(error),
-    }
+    replace_catalog(disk, root, &bytes)?;
+    Ok(Catalog {
+        entries: Vec::new(),
+        bytes,
+        is_new: true,
+    })
 }
 
 /// What is at a root.
@@ -528,10 +526,7 @@ fn make_durable(
     } else {
         catalog.bytes.clone()
     };
-    match replace(disk, root, &bytes) {
-        Replaced::Durably => Ok(()),
-        Replaced::Not(error) | Replaced::Perhaps(error) => Err(error),
-    }
+    replace_catalog(disk, root, &bytes)
 }
 
 impl OpeningReport {

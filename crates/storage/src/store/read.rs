@@ -70,7 +70,8 @@ impl Store {
             manifest,
             hold,
         };
-        for name in saved.manifest.state_files.keys() {
+        let names = saved.manifest.state_files.keys();
+        for name in names.filter(|name| !paths::is_worker_batches(name)) {
             saved.state(name)?;
         }
         Ok(saved)
