@@ -97,6 +97,24 @@ fn differences_are_by_name_and_in_folders_by_digest() {
     assert_eq!(difference.state_files.both, list(&[("pspine-0.dat", 1)]));
 }
 
+#[test]
+fn c15_each_bit_that_flips_is_found() {
+    let good = manifest().encode().unwrap();
+    let digest = FileDigest::of(&good);
+    for bit in 0..good.len() * 8 {
+        let mut bytes = good.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        // Alone it is no panic; against the catalog it is found.
+        let _ = read(&bytes);
+        assert!(
+            digest
+                .check(Path::new("x"), FileDigest::of(&bytes))
+                .is_err(),
+            "bit {bit}"
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn c15_garbage_is_no_panic(bytes: Vec<u8>) {

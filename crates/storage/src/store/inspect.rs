@@ -172,13 +172,20 @@ impl Store {
             let held: BTreeSet<Uuid> = state.holds.keys().copied().collect();
             (state.entries.clone(), state.in_progress.clone(), held)
         };
-        let checkpoints = entries.iter().map(|entry| CheckpointFacts {
-            retention: retention(entry, held.contains(&entry.uuid())),
-            batches: manifest(disk, root, entry)
-                .map(|manifest| manifest.batches.into_keys().collect()),
-        });
+        let mut checkpoints = Vec::with_capacity(entries.len());
+        for entry in &entries {
+            let manifest = match manifest(disk, root, entry) {
+                // Not a fact about the checkpoint.
+                Err(error) if !error.is_damage() => return Err(error),
+                manifest => manifest,
+            };
+            checkpoints.push(CheckpointFacts {
+                retention: retention(entry, held.contains(&entry.uuid())),
+                batches: manifest.map(|manifest| manifest.batches.into_keys().collect()),
+            });
+        }
         Ok(Facts {
-            checkpoints: checkpoints.collect(),
+            checkpoints,
             root: names,
             folders_bytes,
             in_use,

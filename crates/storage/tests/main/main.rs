@@ -1,6 +1,10 @@
-//! The store on a real directory, and on one whose calls fail.
+//! The store on a real directory, and on a disk whose calls fail.
 //!
-//! Tests whose names begin with a number are the acceptance scenario of that number.
+//! Tests whose names begin with `c` and a number are the acceptance scenario of that number.
 
 mod catalog;
+mod damage;
+mod faults;
+mod memory;
 mod support;
+mod upkeep;

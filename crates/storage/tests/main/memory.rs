@@ -105,13 +105,20 @@ impl MemoryDisk {
         self.state.lock().unwrap()
     }
 
-    fn call<T>(&self, what: &'static str, need: Need, action: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+    fn call<T>(
+        &self,
+        what: &'static str,
+        need: Need,
+        action: impl FnOnce(&mut State) -> Result<T>,
+    ) -> Result<T> {
         let mut state = self.lock_state();
         let number = state.calls;
         state.calls += 1;
         let before = match state.fault {
             Some(Fault::Before(at)) if at == number => Some(ErrorKind::Other),
-            Some(Fault::Full(from)) if number >= from && need == Need::Room => Some(ErrorKind::StorageFull),
+            Some(Fault::Full(from)) if number >= from && need == Need::Room => {
+                Some(ErrorKind::StorageFull)
+            }
             Some(Fault::Dead(from)) if number >= from => Some(ErrorKind::Other),
             _ => None,
         };
@@ -129,8 +136,14 @@ impl MemoryDisk {
 }
 
 fn check_parent(state: &State, path: &Path) -> Result<()> {
-    let has_parent = path.parent().is_some_and(|parent| state.folders.contains(parent));
-    if has_parent { Ok(()) } else { Err(ErrorKind::NotFound.into()) }
+    let has_parent = path
+        .parent()
+        .is_some_and(|parent| state.folders.contains(parent));
+    if has_parent {
+        Ok(())
+    } else {
+        Err(ErrorKind::NotFound.into())
+    }
 }
 
 impl Disk for MemoryDisk {
@@ -175,7 +188,9 @@ impl Disk for MemoryDisk {
         self.call("hard_link", Need::Room, |state| {
             check_parent(state, to)?;
             let contents = state.files.get(from).cloned();
-            state.files.insert(to.to_owned(), contents.ok_or(ErrorKind::NotFound)?);
+            state
+                .files
+                .insert(to.to_owned(), contents.ok_or(ErrorKind::NotFound)?);
             Ok(())
         })
     }
@@ -234,7 +249,11 @@ impl Disk for MemoryDisk {
 
     fn sync_dir(&self, path: &Path) -> Result<()> {
         self.call("sync_dir", Need::Room, |state| {
-            if state.folders.contains(path) { Ok(()) } else { Err(ErrorKind::NotFound.into()) }
+            if state.folders.contains(path) {
+                Ok(())
+            } else {
+                Err(ErrorKind::NotFound.into())
+            }
         })
     }
 
@@ -271,7 +290,9 @@ struct MemoryFile {
 
 impl DiskFile for MemoryFile {
     fn len(&self) -> Result<u64> {
-        self.disk.call("len", Need::Nothing, |_| Ok(self.contents.lock().unwrap().len() as u64))
+        self.disk.call("len", Need::Nothing, |_| {
+            Ok(self.contents.lock().unwrap().len() as u64)
+        })
     }
 
     fn read_at(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {

@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use highwater_storage::{
-    CatalogEntry, CheckpointDetails, Disk, LocalDisk, Result, Store, StoreOptions, StoredFile,
+    CatalogEntry, CheckpointDetails, LocalDisk, Result, Store, StoreOptions, StoredFile,
 };
 use tempfile::TempDir;
+use uuid::Uuid;
 
 /// Always the same time.
 pub(crate) fn options() -> StoreOptions {
@@ -68,6 +69,18 @@ fn gather(folder: &Path, contents: &mut Vec<(PathBuf, Vec<u8>)>) {
             contents.push((path, bytes));
         }
     }
+}
+
+/// The files below a root.
+pub(crate) fn names(root: &Root) -> Vec<String> {
+    let names = root.contents().into_iter();
+    names
+        .map(|(path, _)| path.strip_prefix(&root.path).unwrap().display().to_string())
+        .collect()
+}
+
+pub(crate) fn uuids(store: &Store) -> Vec<Uuid> {
+    store.entries().iter().map(CatalogEntry::uuid).collect()
 }
 
 /// A batch file of this many bytes.
