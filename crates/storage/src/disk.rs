@@ -48,7 +48,7 @@ pub trait Disk: Debug + Send + Sync {
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
 
     /// Locks a file, which is made if need be, until the guard is dropped or the process ends.
-    /// The holder's process id is written into it.
+    /// The holder's process id is written into it, if there is room.
     fn lock(&self, path: &Path) -> io::Result<Lock>;
 
     /// Bytes that may still be written.

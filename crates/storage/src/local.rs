@@ -87,9 +87,8 @@ impl Disk for LocalDisk {
         let mut file = options.mode(FILE_MODE).open(path)?;
         match file.try_lock() {
             Ok(()) => {
-                file.set_len(0)?;
-                file.seek(SeekFrom::Start(0))?;
-                write!(file, "{}", std::process::id())?;
+                // A courtesy, for which a full disk may have no room: the lock holds without it.
+                let _ = write_holder(&mut file);
                 Ok(Lock::Held(Box::new(LocalLock { _file: file })))
             }
             Err(TryLockError::WouldBlock) => {
@@ -108,6 +107,12 @@ impl Disk for LocalDisk {
         let status = rustix::fs::statvfs(path)?;
         Ok(status.f_bavail.saturating_mul(status.f_frsize))
     }
+}
+
+fn write_holder(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.seek(SeekFrom::Start(0))?;
+    write!(file, "{}", std::process::id())
 }
 
 #[derive(Debug)]

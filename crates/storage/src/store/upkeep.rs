@@ -56,13 +56,13 @@ impl Store {
     /// # Errors
     /// If it is not listed, or the catalog cannot be written: then it is marked in memory only.
     pub fn quarantine(&self, uuid: Uuid, reason: &str) -> Result<()> {
-        tracing::error!(%uuid, reason, "a checkpoint is unusable");
         let mark = Unusable {
             reason: reason.to_owned(),
             since: self.now(),
         };
         let mut change = self.change();
         let marked = self.altered(uuid, |entry| entry.unusable = Some(mark))?;
+        tracing::error!(%uuid, reason, "a checkpoint is unusable");
         self.set_entries(marked.clone());
         if self.is_read_only() {
             return Ok(());

@@ -513,3 +513,32 @@ fn c16_a_second_process_is_told_who_has_the_root() {
     drop(store);
     assert!(root.try_open().is_ok());
 }
+
+/// Where the child of the next test looks.
+const CHILD_ROOT: &str = "HIGHWATER_TEST_ROOT";
+
+#[test]
+fn c16_a_second_process_of_the_system_is_told_as_well() {
+    let (root, _, _) = with_checkpoint();
+    let store = root.open();
+    let before = root.contents();
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "catalog::c16_child", "--ignored", "--nocapture"])
+        .env(CHILD_ROOT, &root.path)
+        .output()
+        .unwrap();
+    let output = String::from_utf8(child.stdout).unwrap();
+    let expected = format!("is in use by process {};", std::process::id());
+    assert!(output.contains(&expected), "{output}");
+    assert_eq!(root.contents(), before);
+    drop(store);
+}
+
+#[test]
+#[ignore = "the child of another test"]
+fn c16_child() {
+    if let Some(root) = std::env::var_os(CHILD_ROOT) {
+        let opened = Store::open(Arc::new(LocalDisk), Path::new(&root));
+        println!("{}", opened.unwrap_err());
+    }
+}

@@ -5,6 +5,7 @@
 mod catalog;
 mod damage;
 mod faults;
+mod files;
 mod memory;
 mod support;
 mod upkeep;
