@@ -25,6 +25,11 @@ pub struct CrateRule {
 pub const CRATES: &[CrateRule] = &[
     rule("highwater-types", &[], &[]),
     rule("highwater-storage", &["highwater-types"], &[]),
+    rule(
+        "highwater-sim",
+        &["highwater-types", "highwater-storage"],
+        &[],
+    ),
     rule("highwater-zset", &["highwater-storage"], &[]),
     rule(
         "highwater-circuit",
@@ -45,16 +50,18 @@ pub const CRATES: &[CrateRule] = &[
         "highwater-pipeline",
         &[
             "highwater-types",
+            "highwater-storage",
             "highwater-zset",
             "highwater-circuit",
             "highwater-connectors",
         ],
-        &["highwater-sql"],
+        &["highwater-sql", "highwater-sim"],
     ),
     rule(
         "highwater-server",
         &[
             "highwater-types",
+            "highwater-storage",
             "highwater-zset",
             "highwater-circuit",
             "highwater-sql",
@@ -67,6 +74,7 @@ pub const CRATES: &[CrateRule] = &[
         "highwater-cli",
         &[
             "highwater-types",
+            "highwater-storage",
             "highwater-zset",
             "highwater-circuit",
             "highwater-sql",

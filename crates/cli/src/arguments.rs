@@ -53,6 +53,8 @@ While it runs (for a table `t` with columns a and b, and a view `v`):
   follow a view    curl -N -X POST 'http://127.0.0.1:8080/egress/v?format=json&send_snapshot=true'
   query            curl -G http://127.0.0.1:8080/query --data-urlencode 'sql=SELECT * FROM v' -d format=text
   see what it does http://127.0.0.1:8080/ in a browser, or curl http://127.0.0.1:8080/stats
+  checkpoint now   curl -X POST http://127.0.0.1:8080/checkpoint          (with --storage)
+  checkpoint, exit curl -X POST http://127.0.0.1:8080/suspend, or ctrl-c  (with --storage)
 
 Queries and snapshots read MATERIALIZED views, tables with a primary key, and tables declared
 'materialized' = 'true'. The whole interface is at /openapi.json.")]
@@ -89,6 +91,37 @@ pub(crate) struct RunOptions {
     #[arg(long, conflicts_with = "once")]
     pub(crate) paused: bool,
 
+    /// Keep checkpoints in this directory, and go on from the last one. Without it the pipeline
+    /// forgets everything when it ends
+    #[arg(long, value_name = "DIRECTORY")]
+    pub(crate) storage: Option<PathBuf>,
+
+    /// Take a checkpoint this long after the one before; 0 for only when asked (POST /checkpoint,
+    /// POST /suspend) and at the end
+    #[arg(
+        long,
+        default_value_t = 60,
+        value_name = "SECONDS",
+        value_parser = clap::value_parser!(u32).range(0..=3600),
+        requires = "storage"
+    )]
+    pub(crate) checkpoint_interval: u32,
+
+    /// Checkpoints to keep, besides those with a pin or a name
+    #[arg(
+        long,
+        default_value_t = 2,
+        value_name = "CHECKPOINTS",
+        value_parser = clap::value_parser!(u16).range(1..),
+        requires = "storage"
+    )]
+    pub(crate) retain: u16,
+
+    /// State beyond this size goes to files in --storage (e.g. 512MiB, 4GB); queues and the rows of
+    /// a step come on top
+    #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "storage")]
+    pub(crate) memory: Option<usize>,
+
     /// A step waits until this many records are queued …
     #[arg(long, default_value_t = 0, value_name = "RECORDS")]
     pub(crate) min_batch_size: u64,
@@ -100,6 +133,31 @@ pub(crate) struct RunOptions {
     /// A step takes up about this many records when more are queued
     #[arg(long, default_value_t = 100_000, value_name = "RECORDS")]
     pub(crate) max_batch_size: usize,
+}
+
+/// Bytes of `512MiB`, `4 GB`, `1000000`.
+fn parse_size(text: &str) -> Result<usize, String> {
+    let text = text.trim();
+    let end = text.find(|letter: char| !letter.is_ascii_digit());
+    let (number, unit) = text.split_at(end.unwrap_or(text.len()));
+    let factor: u64 = match unit.trim().to_ascii_lowercase().trim_end_matches('b') {
+        "" => 1,
+        "k" => 1_000,
+        "m" => 1_000_000,
+        "g" => 1_000_000_000,
+        "t" => 1_000_000_000_000,
+        "ki" => 1 << 10,
+        "mi" => 1 << 20,
+        "gi" => 1 << 30,
+        "ti" => 1 << 40,
+        _ => return Err("expected a number with k, M, G, T or Ki, Mi, Gi, Ti".to_owned()),
+    };
+    let bytes = number
+        .parse::<u64>()
+        .ok()
+        .and_then(|number| number.checked_mul(factor));
+    let bytes = bytes.and_then(|bytes| usize::try_from(bytes).ok());
+    bytes.ok_or_else(|| "expected a number of bytes, such as 512MiB".to_owned())
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -152,6 +210,16 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        let sizes = ["7", "512MiB", "4 GB", "1k", "2Ti"];
+        let bytes = [7, 512 << 20, 4_000_000_000, 1_000, 2 << 40];
+        assert_eq!(sizes.map(|size| parse_size(size).unwrap()), bytes);
+        for wrong in ["", "MiB", "1.5G", "-1", "9999999999999T", "1x"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn the_command_line_is_well_formed() {

@@ -10,9 +10,10 @@ use anyhow::{Context, Result, bail};
 use highwater_connectors::clock::SystemClock;
 use highwater_pipeline::controller::InputProgress;
 use highwater_pipeline::settings::draw_hash_seed;
-use highwater_pipeline::{Pipeline, Settings};
+use highwater_pipeline::{Definition, OpenedStorage, Pipeline, Settings};
 use highwater_server::{ServerState, serve};
 use highwater_sql::Program;
+use highwater_storage::LocalDisk;
 use tokio::net::TcpListener;
 
 use crate::arguments::{OutputFormat, RunOptions};
@@ -32,7 +33,8 @@ const ENDLESS_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Runs a program.
 pub(crate) fn run(options: &RunOptions) -> Result<ExitCode> {
-    let settings = settings(options);
+    let storage = options.storage.as_deref().map(open_storage).transpose()?;
+    let settings = settings(options, storage.as_ref());
     let compiled = match read(&options.file, settings.hash_seed)? {
         Ok(compiled) => compiled,
         Err(diagnostics) => {
@@ -48,9 +50,9 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode> {
         .context("cannot start the runtime")?;
     let code = runtime.block_on(async {
         if options.once {
-            once(options, compiled, settings).await
+            once(options, compiled, settings, storage).await
         } else {
-            stay(options, compiled, settings).await
+            stay(options, compiled, settings, storage).await
         }
     });
     // A transport may be waiting for a slow server: the process does not wait for it.
@@ -58,20 +60,67 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode> {
     code
 }
 
-fn settings(options: &RunOptions) -> Settings {
+/// Opens the directory of checkpoints and says what is there.
+fn open_storage(root: &Path) -> Result<OpenedStorage> {
+    let storage = OpenedStorage::open(Arc::new(LocalDisk), root)?;
+    for passed_over in storage.passed_over() {
+        eprintln!("warning: checkpoint {passed_over}; it is kept, and the one before is used");
+    }
+    Ok(storage)
+}
+
+fn settings(options: &RunOptions, storage: Option<&OpenedStorage>) -> Settings {
+    let interval = Duration::from_secs(u64::from(options.checkpoint_interval));
     Settings {
+        name: pipeline_name(options),
         workers: usize::from(options.workers),
-        hash_seed: draw_hash_seed(),
+        hash_seed: storage
+            .and_then(OpenedStorage::hash_seed)
+            .unwrap_or_else(draw_hash_seed),
         batch_records_min: options.min_batch_size,
         buffering_delay_max: Duration::from_millis(options.max_delay),
         step_rows_max: options.max_batch_size.max(1),
+        checkpoint_interval: (!interval.is_zero()).then_some(interval),
+        retained_checkpoints: usize::from(options.retain),
+        state_memory_bytes_max: options.memory,
         ..Settings::default()
     }
 }
 
+fn pipeline_name(options: &RunOptions) -> String {
+    let name = options.name.clone();
+    name.unwrap_or_else(|| file_stem(&options.file))
+}
+
+/// Starts the pipeline, on its storage if there is one, and says from where it goes on.
+fn start(
+    compiled: Definition,
+    settings: Settings,
+    storage: Option<OpenedStorage>,
+) -> Result<Pipeline> {
+    let clock = Arc::new(SystemClock::new());
+    let Some(storage) = storage else {
+        return Ok(Pipeline::start(compiled, settings, clock)?);
+    };
+    let began = Instant::now();
+    let from = storage.saved().map(ToString::to_string);
+    let root = storage.store().root().display().to_string();
+    let pipeline = Pipeline::start_on(compiled, settings, clock, storage)?;
+    match from {
+        Some(from) => eprintln!("restored {from}, in {:.0?}", began.elapsed()),
+        None => eprintln!("no checkpoint in {root} yet: starting from the beginning"),
+    }
+    Ok(pipeline)
+}
+
 /// Loads, prints and exits.
-async fn once(options: &RunOptions, compiled: Compiled, settings: Settings) -> Result<ExitCode> {
-    let pipeline = Pipeline::start(compiled.definition, settings, Arc::new(SystemClock::new()))?;
+async fn once(
+    options: &RunOptions,
+    compiled: Compiled,
+    settings: Settings,
+    storage: Option<OpenedStorage>,
+) -> Result<ExitCode> {
+    let pipeline = start(compiled.definition, settings, storage)?;
     pipeline.resume().await?;
     let loaded = tokio::select! {
         loaded = load(&pipeline, false) => loaded,
@@ -84,6 +133,9 @@ async fn once(options: &RunOptions, compiled: Compiled, settings: Settings) -> R
         format::print(&view, options.format, &mut out)?;
     }
     out.flush()?;
+    if pipeline.store().is_some() {
+        checkpoint_and_end(&pipeline).await?;
+    }
     pipeline.stop().await;
     Ok(if failed {
         ExitCode::FAILURE
@@ -92,8 +144,13 @@ async fn once(options: &RunOptions, compiled: Compiled, settings: Settings) -> R
     })
 }
 
-/// Loads, shows, and serves until it is interrupted.
-async fn stay(options: &RunOptions, compiled: Compiled, settings: Settings) -> Result<ExitCode> {
+/// Loads, shows, and serves until it is interrupted or suspended.
+async fn stay(
+    options: &RunOptions,
+    compiled: Compiled,
+    settings: Settings,
+    storage: Option<OpenedStorage>,
+) -> Result<ExitCode> {
     // Before anything is loaded: a taken port is known at once.
     let listener = TcpListener::bind(options.bind).await.with_context(|| {
         format!(
@@ -102,15 +159,20 @@ async fn stay(options: &RunOptions, compiled: Compiled, settings: Settings) -> R
         )
     })?;
     let address = listener.local_addr()?;
-    let pipeline = Pipeline::start(compiled.definition, settings, Arc::new(SystemClock::new()))?;
+    let name = settings.name.clone();
+    let pipeline = start(compiled.definition, settings, storage)?;
     let program = Arc::new(compiled.program);
-    let name = options
-        .name
-        .clone()
-        .unwrap_or_else(|| file_stem(&options.file));
     let state = ServerState::new(pipeline.clone(), program.clone(), &name);
-    let server = tokio::spawn(serve(listener, state, interrupted()));
+    let (outcome_sender, outcome) = tokio::sync::oneshot::channel();
+    let ending = pipeline.clone();
+    let server = tokio::spawn(serve(listener, state, async move {
+        // The other end waits for the server.
+        let _ = outcome_sender.send(until_end(&ending).await);
+    }));
     eprintln!("serving http://{address} (pipeline `{name}`)");
+    if pipeline.store().is_none() {
+        eprintln!("state is in memory only and forgotten on exit; --storage DIRECTORY keeps it");
+    }
     if options.paused {
         eprintln!("paused: curl -X POST http://{address}/start");
     } else {
@@ -133,7 +195,51 @@ async fn stay(options: &RunOptions, compiled: Compiled, settings: Settings) -> R
         .await
         .context("the server ended")?
         .context("the server failed")?;
+    outcome.await.context("the server ended early")??;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Resolves when the pipeline has ended (it was suspended), or the process is interrupted: with
+/// storage a checkpoint is taken then.
+async fn until_end(pipeline: &Pipeline) -> Result<()> {
+    tokio::select! {
+        () = pipeline.ended() => {
+            eprintln!("suspended: its checkpoint is complete");
+            return Ok(());
+        }
+        () = interrupted() => {}
+    }
+    if pipeline.store().is_none() || pipeline.is_running().await.is_err() {
+        return Ok(());
+    }
+    eprintln!("taking a checkpoint; ctrl-c again leaves without it");
+    tokio::select! {
+        ended = checkpoint_and_end(pipeline) => ended,
+        () = interrupted() => bail!("interrupted before the checkpoint was complete"),
+    }
+}
+
+/// Suspends the pipeline.
+///
+/// # Errors
+/// If the checkpoint fails: the pipeline has not ended then.
+async fn checkpoint_and_end(pipeline: &Pipeline) -> Result<()> {
+    let failures = pipeline.checkpoint_counters().await?.failures;
+    pipeline.suspend().await?;
+    loop {
+        tokio::select! {
+            () = pipeline.ended() => return Ok(()),
+            () = tokio::time::sleep(POLL) => {}
+        }
+        let Ok(counters) = pipeline.checkpoint_counters().await else {
+            continue;
+        };
+        if counters.failures > failures {
+            let failure = pipeline.checkpoint_status(None).await?.failure;
+            let reason = failure.map_or_else(String::new, |failure| failure.error);
+            bail!("the last checkpoint failed: {reason}");
+        }
+    }
 }
 
 /// Waits until the inputs are at their end (or, if `may_be_endless`, have had their time) and all

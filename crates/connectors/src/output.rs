@@ -21,6 +21,9 @@ pub trait OutputTransport: Send {
     /// Makes everything up to `step` visible to readers.
     fn step_done(&mut self, step: u64) -> Result<(), TransportError>;
 
+    /// Makes everything up to the last step that is done survive a loss of power.
+    fn sync(&mut self) -> Result<(), TransportError>;
+
     /// The place behind the last step that is done; opening there discards what was written later.
     fn position(&self) -> Value;
 
@@ -122,6 +125,13 @@ impl OutputConnector {
     /// Makes everything up to `step` visible to readers.
     pub fn step_done(&mut self, step: u64) -> Result<(), TransportError> {
         self.transport.step_done(step)
+    }
+
+    /// Makes everything up to `step` survive a loss of power; the place behind it.
+    pub fn sync(&mut self, step: u64) -> Result<Value, TransportError> {
+        self.transport.step_done(step)?;
+        self.transport.sync()?;
+        Ok(self.transport.position())
     }
 
     /// The place behind the last step that is done.

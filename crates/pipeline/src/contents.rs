@@ -17,6 +17,16 @@ pub struct Contents {
 }
 
 impl Contents {
+    /// What a restored circuit holds after a step.
+    pub(crate) fn restored(step: u64, relations: &BTreeMap<RelationRef, Vec<Snapshot>>) -> Self {
+        let relations = relations.iter();
+        let relations = relations.map(|(relation, parts)| (*relation, parts.clone().into()));
+        Self {
+            step,
+            relations: relations.collect(),
+        }
+    }
+
     /// The step that these contents are the result of; 0 before the first.
     pub fn step(&self) -> u64 {
         self.step

@@ -10,10 +10,13 @@
 //! - After a failed step nothing is submitted any more, and every waiting party has been told.
 //!
 //! The parts: `inputs` (endpoints, labels, tokens), `steps` (when to step, what a step's end means),
-//! `outputs` (connectors and followers), `transaction`, `status` (statistics).
+//! `outputs` (connectors and followers), `transaction`, `checkpoint` (when one is taken, and what it
+//! covers), `record` (what it says of the pipeline), `status` (statistics).
 
+mod checkpoint;
 mod inputs;
 mod outputs;
+mod record;
 mod status;
 mod steps;
 mod transaction;
@@ -22,6 +25,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use highwater_circuit::dataflow::StepOutput;
 use uuid::Uuid;
 
@@ -32,6 +36,7 @@ use crate::event::{Action, EndpointId, Event, Request};
 use crate::moment::Moment;
 use crate::settings::Settings;
 
+pub use checkpoint::{CheckpointCounters, Written};
 pub use inputs::{InputProgress, NewInput};
 pub use outputs::NewOutput;
 
@@ -41,15 +46,20 @@ pub struct Controller {
     definition: Arc<Definition>,
     incarnation: Uuid,
     started: Moment,
+    /// When the pipeline first started with nothing.
+    initial_start_time: DateTime<Utc>,
     state: State,
     inputs: BTreeMap<EndpointId, inputs::Input>,
     outputs: BTreeMap<EndpointId, outputs::Output>,
     next_endpoint: u64,
     /// Rows that no step has taken up, in arrival order.
     queue: VecDeque<inputs::QueuedPiece>,
+    /// Pieces that were ever put into the queue.
+    queued_pieces: u64,
     steps: steps::Steps,
     transaction: transaction::Transactions,
     contents: Arc<Contents>,
+    checkpoints: checkpoint::Checkpoints,
 }
 
 /// What the pipeline does.
@@ -60,36 +70,45 @@ enum State {
     /// By an error.
     Terminated(String),
     Stopped,
+    /// Ended by a checkpoint.
+    Suspended,
 }
 
 impl Controller {
-    /// A pipeline that has not done anything yet. [`Self::begin`] makes it start, paused.
+    /// A pipeline that has not done anything yet. [`Self::begin`] makes it start, paused. Without
+    /// storage there are no checkpoints.
     pub fn new(
         definition: Arc<Definition>,
         settings: Settings,
         incarnation: Uuid,
         started: Moment,
+        has_storage: bool,
     ) -> Self {
+        let checkpoints = checkpoint::Checkpoints::new(has_storage, settings.checkpoint_interval);
         Self {
             settings,
             definition,
             incarnation,
             started,
+            initial_start_time: started.wall,
             state: State::Paused,
             inputs: BTreeMap::new(),
             outputs: BTreeMap::new(),
             next_endpoint: 0,
             queue: VecDeque::new(),
+            queued_pieces: 0,
             steps: steps::Steps::default(),
             transaction: transaction::Transactions::default(),
             contents: Arc::default(),
+            checkpoints,
         }
     }
 
     /// Takes up the first step, which had no input: constants and global aggregates have rows from
     /// the start. Then the inputs start.
-    pub fn begin(&mut self, first: StepOutput, busy: Duration) -> Vec<Action> {
+    pub fn begin(&mut self, first: StepOutput, busy: Duration, now: Moment) -> Vec<Action> {
         let mut actions = Vec::new();
+        self.checkpoints.start_timer(now.elapsed);
         self.note_first_step();
         self.step_done(first, busy, &mut actions);
         self.complete_steps();
@@ -118,18 +137,35 @@ impl Controller {
                 bytes,
             } => self.delivered(output, step, records, bytes),
             Event::EncodeFailed { output, message } => self.encode_failed(output, message, now),
-            Event::OutputFailed { output, message } => self.output_failed(output, message, now),
+            Event::OutputFailed { output, message } => {
+                self.output_failed(output, message, now);
+                self.output_synced(output, &mut actions);
+            }
+            Event::OutputSynced { output, position } => {
+                self.output_position(output, position);
+                self.output_synced(output, &mut actions);
+            }
+            Event::SnapshotTaken(state) => self.snapshot_taken(state, now, &mut actions),
+            Event::InputsHeld => self.inputs_held(now),
+            Event::CheckpointWritten(result) => {
+                self.checkpoint_written(result, now, &mut actions);
+            }
+            Event::CheckpointPublished(result) => {
+                self.checkpoint_published(result, now, &mut actions);
+            }
             Event::FollowerLeft { output } => self.remove_output(output),
             Event::Request(request) => self.request(request, now, &mut actions),
             Event::Wake => {}
         }
         self.step_if_due(now, &mut actions);
+        self.checkpoint_if_due(now, &mut actions);
         actions
     }
 
     /// When the controller wants an [`Event::Wake`], as [`Moment::elapsed`].
     pub fn wake_at(&self) -> Option<Duration> {
-        self.buffering_deadline()
+        let deadlines = self.buffering_deadline().into_iter();
+        deadlines.chain(self.checkpoints.due()).min()
     }
 
     fn request(&mut self, request: Request, now: Moment, actions: &mut Vec<Action>) {
@@ -163,6 +199,10 @@ impl Controller {
             Request::CommitTransaction(reply) => {
                 let _ = reply.send(self.commit_transaction(actions));
             }
+            Request::Checkpoint(reply) => {
+                let _ = reply.send(self.request_checkpoint(now));
+            }
+            Request::Suspend(reply) => self.reply_to_suspend(reply, now, actions),
             Request::Inspect(look) => look(self, now),
             Request::Stop(reply) => {
                 self.stop(actions);
@@ -189,7 +229,7 @@ impl Controller {
     }
 
     fn stop(&mut self, actions: &mut Vec<Action>) {
-        if self.state == State::Stopped {
+        if matches!(self.state, State::Stopped | State::Suspended) {
             return;
         }
         self.shut_down(None, actions);
@@ -211,7 +251,7 @@ impl Controller {
     pub(crate) fn check_alive(&self) -> Result<()> {
         match &self.state {
             State::Paused | State::Running => Ok(()),
-            State::Stopped => Err(Error::Stopped),
+            State::Stopped | State::Suspended => Err(Error::Stopped),
             State::Terminated(message) => Err(Error::Terminated {
                 message: message.clone(),
             }),

@@ -6,9 +6,12 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use highwater_circuit::dataflow::RelationRef;
-use highwater_circuit::plan::{Plan, ViewDefinition};
+use highwater_circuit::plan::{NodeIndex, Plan, ViewDefinition};
 use highwater_connectors::table::InputTable;
+use highwater_storage::Digest;
+use highwater_storage::digest::checksum;
 use highwater_types::connector::ConnectorConfig;
+use highwater_types::record::{RecordedProgram, RecordedRelation};
 use highwater_types::relation::Relation;
 use highwater_zset::Delta;
 
@@ -91,6 +94,58 @@ impl Definition {
         plan
     }
 
+    /// What a checkpoint keeps of the program: enough to notice a changed one, and to find the rows of
+    /// a relation again. No secrets, which properties and configurations may hold.
+    pub fn recorded_program(&self) -> RecordedProgram {
+        let id = |node: NodeIndex| self.plan.nodes.get(node.0).map(|node| node.id.to_string());
+        let recorded = |relation: &Relation,
+                        node,
+                        contents: Option<NodeIndex>,
+                        connectors: &[ConnectorConfig]| {
+            let mut relation = relation.clone();
+            relation.properties.clear();
+            let connectors = connectors.iter().map(|config| {
+                let name = endpoint_name(&relation.name, config);
+                (name, configuration_digest(config))
+            });
+            let recorded = RecordedRelation {
+                operator: id(node).unwrap_or_default(),
+                contents: contents.and_then(id),
+                connectors: connectors.collect(),
+                relation: relation.clone(),
+            };
+            (relation.name, recorded)
+        };
+        let tables = self.plan.tables.iter().zip(&self.tables);
+        let views = self.plan.views.iter().zip(&self.views);
+        RecordedProgram {
+            tables: tables
+                .map(|(planned, setup)| {
+                    let relation = setup.input.relation();
+                    recorded(relation, planned.node, planned.contents, &setup.connectors)
+                })
+                .collect(),
+            views: views
+                .map(|(planned, setup)| {
+                    recorded(
+                        &setup.relation,
+                        planned.node,
+                        planned.contents,
+                        &setup.connectors,
+                    )
+                })
+                .collect(),
+        }
+    }
+
+    /// One number for what the program's circuit computes.
+    pub fn fingerprint(&self) -> u64 {
+        let mut ids: Vec<u128> = self.plan.nodes.iter().map(|node| node.id.0).collect();
+        ids.sort_unstable();
+        let bytes: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
+        checksum(&bytes)
+    }
+
     /// Whose changes the view at this position of [`Self::plan_with_table_views`] has.
     pub(crate) fn relation_of_view(&self, view: usize) -> RelationRef {
         match view.checked_sub(self.views.len()) {
@@ -98,6 +153,18 @@ impl Definition {
             Some(table) => RelationRef::Table(table),
         }
     }
+}
+
+/// `relation.connector`.
+pub(crate) fn endpoint_name(relation: &str, config: &ConnectorConfig) -> String {
+    format!("{relation}.{}", config.name())
+}
+
+/// Tells configurations apart that read or write something else; those that only say how fast, or
+/// whether at once, are the same.
+pub(crate) fn configuration_digest(config: &ConnectorConfig) -> String {
+    let parts = serde_json::json!([config.transport, config.format]);
+    Digest::of(parts.to_string().as_bytes()).to_string()
 }
 
 /// One delta of several, with its columns under the names of `schema`.

@@ -4,6 +4,7 @@
 //! decides how many are in flight.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError};
@@ -22,6 +23,8 @@ use crate::moment::TimeSource;
 /// What the engine is told.
 pub(crate) enum Command {
     Step(Vec<(usize, TableInput)>),
+    /// Tell the circuit's state behind all steps so far.
+    Snapshot,
     Stop,
 }
 
@@ -43,7 +46,7 @@ pub(crate) fn run(
     if let Err(error) = result {
         // If the controller is gone too, there is nobody left to tell.
         let _ = events.send(Event::StepFailed(error));
-        while let Ok(Command::Step(_)) = commands.recv() {}
+        while let Ok(Command::Step(_) | Command::Snapshot) = commands.recv() {}
     }
 }
 
@@ -53,35 +56,58 @@ fn step_until_stop(
     events: &Sender<Event>,
     clock: &dyn TimeSource,
 ) -> Result<(), CircuitError> {
-    let mut in_flight = 0_usize;
     let mut busy_since = Duration::ZERO;
     loop {
-        let command = if in_flight == 0 {
+        let command = if dataflow.steps_in_flight() == 0 {
             commands.recv().map_err(|_| TryRecvError::Disconnected)
         } else {
             commands.try_recv()
         };
         match command {
             Ok(Command::Step(inputs)) => {
-                if in_flight == 0 {
+                if dataflow.steps_in_flight() == 0 {
                     busy_since = clock.now();
                 }
                 dataflow.submit(coalesce(inputs))?;
-                in_flight += 1;
+            }
+            Ok(Command::Snapshot) => {
+                while dataflow.steps_in_flight() > 0 {
+                    if receive(&mut dataflow, events, clock, &mut busy_since)?.is_break() {
+                        return Ok(());
+                    }
+                }
+                if events
+                    .send(Event::SnapshotTaken(dataflow.state()?))
+                    .is_err()
+                {
+                    return Ok(());
+                }
             }
             Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return Ok(()),
             Err(TryRecvError::Empty) => {
-                let output = dataflow.receive()?;
-                in_flight -= 1;
-                let now = clock.now();
-                let busy = now.saturating_sub(busy_since);
-                busy_since = now;
-                if events.send(Event::StepDone { output, busy }).is_err() {
+                if receive(&mut dataflow, events, clock, &mut busy_since)?.is_break() {
                     return Ok(());
                 }
             }
         }
     }
+}
+
+/// Waits for the oldest step; breaks if nobody wants to know of it.
+fn receive(
+    dataflow: &mut Dataflow,
+    events: &Sender<Event>,
+    clock: &dyn TimeSource,
+    busy_since: &mut Duration,
+) -> Result<ControlFlow<()>, CircuitError> {
+    let output = dataflow.receive()?;
+    let now = clock.now();
+    let busy = now.saturating_sub(*busy_since);
+    *busy_since = now;
+    Ok(match events.send(Event::StepDone { output, busy }) {
+        Ok(()) => ControlFlow::Continue(()),
+        Err(_) => ControlFlow::Break(()),
+    })
 }
 
 /// Puts the pieces of each table together, in order; order between tables means nothing.

@@ -2,6 +2,8 @@
 
 use highwater_circuit::error::Error as CircuitError;
 use highwater_connectors::error::{ConfigError, TransportError};
+use highwater_storage::Error as StorageError;
+use uuid::Uuid;
 
 /// Errors of this crate. The HTTP status of each is the server's business.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,23 @@ pub enum Error {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Circuit(#[from] CircuitError),
+    #[error("cannot restore: {0}")]
+    State(#[from] highwater_zset::Error),
+    /// What was asked for needs a place on disk.
+    #[error(
+        "the pipeline keeps its state in memory only, so there are no checkpoints; start it with --storage DIRECTORY"
+    )]
+    StorageRequired,
+    /// A status was asked for with the incarnation of another run.
+    #[error(
+        "asked for incarnation {requested}, but this is {expected}: the pipeline was restarted"
+    )]
+    IncarnationMismatch { requested: Uuid, expected: Uuid },
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The program is not the one that the checkpoint was taken of.
+    #[error("{0}")]
+    OtherProgram(String),
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
 }

@@ -4,17 +4,19 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use highwater_circuit::dataflow::{RelationRef, StepOutput};
+use highwater_circuit::dataflow::{CircuitState, RelationRef, StepOutput};
 use highwater_circuit::error::Error as CircuitError;
 use highwater_circuit::table_input::TableInput;
 use highwater_connectors::error::RowErrors;
 use highwater_connectors::input::Progress;
+use highwater_types::checkpoint::CheckpointMetadata;
+use highwater_types::record::PipelineRecord;
 use highwater_zset::{Delta, Snapshot};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::contents::Contents;
-use crate::controller::Controller;
+use crate::controller::{Controller, Written};
 use crate::error::Result;
 use crate::gate::Gate;
 use crate::moment::Moment;
@@ -50,6 +52,8 @@ pub enum OutputMessage {
     Snapshot { step: u64, contents: Vec<Snapshot> },
     /// The changes of `step`.
     Changes { step: u64, deltas: Vec<Delta> },
+    /// Make everything up to `step` durable, and say so. Only for connectors.
+    Sync { step: u64 },
     /// Nothing follows; the reason, unless the pipeline was stopped.
     End { error: Option<String> },
 }
@@ -77,12 +81,26 @@ pub enum Event {
         busy: Duration,
     },
     StepFailed(CircuitError),
+    /// The circuit's state behind all steps that were submitted before it was asked for.
+    SnapshotTaken(CircuitState),
+    /// No gate that was asked to hold has anything on its way.
+    InputsHeld,
+    /// All batches of a snapshot are in files; or why not.
+    CheckpointWritten(std::result::Result<Written, String>),
+    /// A checkpoint exists; or why not.
+    CheckpointPublished(std::result::Result<CheckpointMetadata, String>),
     /// An output has written everything of this step.
     Delivered {
         output: EndpointId,
         step: u64,
         records: u64,
         bytes: u64,
+    },
+    /// An output has made everything that it was sent before durable.
+    OutputSynced {
+        output: EndpointId,
+        /// Opening the output there goes on behind it.
+        position: Value,
     },
     /// An output lost rows that it could not encode.
     EncodeFailed {
@@ -128,6 +146,10 @@ pub enum Request {
     Follow(FollowRequest),
     StartTransaction(Reply<Result<i64>>),
     CommitTransaction(Reply<Result<i64>>),
+    /// Take a checkpoint; answers with its sequence number.
+    Checkpoint(Reply<Result<u64>>),
+    /// Take a checkpoint and end; answers when it is under way.
+    Suspend(Reply<Result<()>>),
     /// Look at the state.
     Inspect(Inspection),
     Stop(Reply<()>),
@@ -175,6 +197,8 @@ impl fmt::Debug for Request {
             Self::Follow(_) => "follow",
             Self::StartTransaction(_) => "start transaction",
             Self::CommitTransaction(_) => "commit transaction",
+            Self::Checkpoint(_) => "checkpoint",
+            Self::Suspend(_) => "suspend",
             Self::Inspect(_) => "inspect",
             Self::Stop(_) => "stop",
         })
@@ -213,6 +237,19 @@ pub enum Action {
     StartInput(EndpointId),
     /// Nothing passes this gate any more.
     Close(Arc<Gate>),
+    /// Let nothing pass these gates, and say when nothing is on its way; or let them go.
+    Hold {
+        gates: Vec<Arc<Gate>>,
+        held: bool,
+    },
+    /// Ask the dataflow for its state behind the steps that were submitted.
+    Snapshot,
+    /// Write what is only in memory, in the background.
+    WriteCheckpoint(Box<CircuitState>),
+    /// Make the checkpoint that was written exist.
+    PublishCheckpoint(Box<PipelineRecord>),
+    /// Forget the checkpoint that is being written.
+    AbandonCheckpoint,
     /// Stop the dataflow.
     StopEngine,
     /// Nothing more will be done: the controller's thread ends.

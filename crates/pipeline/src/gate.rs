@@ -25,7 +25,11 @@ struct GateState {
     records: u64,
     bytes: u64,
     paused: bool,
+    /// Nothing passes, not even what is forced.
+    held: bool,
     closed: bool,
+    /// Pieces that have passed and are not yet in the controller's channel.
+    in_transit: usize,
 }
 
 /// How long a waiting pusher may sleep before it looks again.
@@ -46,7 +50,7 @@ impl Gate {
     }
 
     /// Waits until the piece fits (and, unless `force`, until the input is not paused) and counts it
-    /// as queued.
+    /// as queued. The caller hands the piece over at once and then says that it has [arrived](Self::arrived).
     ///
     /// # Errors
     /// [`Closed`] if the gate is or becomes closed.
@@ -56,17 +60,43 @@ impl Gate {
             if state.closed {
                 return Err(Closed);
             }
-            let is_open = force || !state.paused;
+            let is_open = (force || !state.paused) && !state.held;
             let is_first = state.records == 0 && state.bytes == 0;
             let fits = state.records.saturating_add(records) <= self.records_max
                 && state.bytes.saturating_add(bytes) <= self.bytes_max;
             if is_open && (is_first || fits) {
                 state.records += records;
                 state.bytes += bytes;
+                state.in_transit += 1;
                 return Ok(());
             }
             state = self.wait(state);
         }
+    }
+
+    /// A piece that has passed is in the controller's channel, or will never be.
+    pub fn arrived(&self) {
+        let mut state = self.lock();
+        state.in_transit = state.in_transit.saturating_sub(1);
+        if state.held {
+            self.changed.notify_all();
+        }
+    }
+
+    /// Lets nothing pass any more; returns when all that has passed is in the controller's channel,
+    /// which takes as long as a pusher needs to hand over one piece.
+    pub fn hold(&self) {
+        let mut state = self.lock();
+        state.held = true;
+        while state.in_transit > 0 && !state.closed {
+            state = self.wait(state);
+        }
+    }
+
+    /// Ends a [hold](Self::hold).
+    pub fn let_go(&self) {
+        self.lock().held = false;
+        self.changed.notify_all();
     }
 
     /// Queued records left the queue.
@@ -168,6 +198,27 @@ mod tests {
         gate.pass(1, 1, true).unwrap();
         gate.set_paused(false);
         assert!(passes(&gate, 1, 1, SOON));
+    }
+
+    #[test]
+    fn a_held_gate_stops_the_forced_too_and_waits_for_what_has_passed() {
+        let gate = Arc::new(Gate::new(10, 100, false));
+        gate.pass(1, 1, false).unwrap();
+        let holding = {
+            let gate = gate.clone();
+            std::thread::spawn(move || gate.hold())
+        };
+        std::thread::sleep(SHORTLY);
+        assert!(!holding.is_finished(), "a piece is on its way");
+        gate.arrived();
+        holding.join().unwrap();
+        assert!(!passes(&gate, 1, 1, SHORTLY));
+        let waiting = {
+            let gate = gate.clone();
+            std::thread::spawn(move || gate.pass(1, 1, true))
+        };
+        gate.let_go();
+        waiting.join().unwrap().unwrap();
     }
 
     #[test]

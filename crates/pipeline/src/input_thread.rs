@@ -65,7 +65,9 @@ impl InputPort {
                 },
                 progress: chunk.progress,
             };
-            self.events.send(Event::Input(piece)).map_err(|_| Closed)?;
+            let sent = self.events.send(Event::Input(piece));
+            self.gate.arrived();
+            sent.map_err(|_| Closed)?;
             start += length;
             if is_last {
                 return Ok(errors);

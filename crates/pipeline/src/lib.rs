@@ -21,13 +21,17 @@ pub mod token;
 pub mod controller;
 
 mod admission;
+mod checkpoint_thread;
 mod engine;
 mod follower;
 mod http_input;
 mod input_thread;
 mod output_thread;
+mod performer;
 pub mod pipeline;
 mod process;
+mod start;
+pub mod storage;
 
 pub use contents::Contents;
 pub use definition::{Definition, TableSetup, ViewSetup, combined};
@@ -36,3 +40,4 @@ pub use follower::{Follower, FollowerMessage};
 pub use http_input::HttpInput;
 pub use pipeline::Pipeline;
 pub use settings::Settings;
+pub use storage::OpenedStorage;

@@ -49,6 +49,16 @@ fn write_all(
             OutputMessage::Changes { step, deltas } => (step, deltas),
             // Connectors are there from the first step on: they have all contents as changes.
             OutputMessage::Snapshot { .. } => continue,
+            OutputMessage::Sync { step } => {
+                let position = writer.connector.sync(step)?;
+                if events
+                    .send(Event::OutputSynced { output, position })
+                    .is_err()
+                {
+                    return Ok(());
+                }
+                continue;
+            }
             OutputMessage::End { .. } => return Ok(()),
         };
         let Transmitted { records, bytes } = match writer.write(step, &deltas) {

@@ -1,39 +1,33 @@
-//! Starts a pipeline's threads, and the handle through which others talk to it.
-//!
-//! The loop of the controller's thread is the waiting half: it takes the next event (or the time
-//! that the controller asked for), applies it, and performs the actions. Nothing else happens there.
+//! The handle through which others talk to a running pipeline. `start` makes one, `performer` is the
+//! loop behind it.
 
-use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use highwater_circuit::dataflow::{Dataflow, DataflowConfig, RelationRef};
-use highwater_connectors::error::TransportError;
-use highwater_connectors::input::{InputTransport, open_input};
-use highwater_connectors::output::OutputConnector;
-use highwater_types::connector::{ConfigError, ConnectorConfig};
+use highwater_circuit::dataflow::RelationRef;
+use highwater_storage::Store;
+use highwater_types::checkpoint::CheckpointStatus;
+use highwater_types::connector::ConfigError;
 use highwater_types::stats::{InputEndpointStatus, OutputEndpointStatus, PipelineStats};
-use highwater_zset::RowHasher;
+use highwater_types::suspend::PermanentSuspendError;
+use highwater_zset::StateFiles;
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use crate::contents::{Contents, Published};
-use crate::controller::{Controller, InputProgress, NewInput, NewOutput};
-use crate::definition::{Definition, ViewSetup};
-use crate::engine::{self, Command};
+use crate::controller::{CheckpointCounters, Controller, InputProgress};
+use crate::definition::Definition;
 use crate::error::{Error, Result};
-use crate::event::{
-    Action, EndpointId, Event, FollowRequest, OutputMessage, Reply, Request, TokenEndpoint,
-};
+use crate::event::{Event, FollowRequest, Reply, Request, TokenEndpoint};
 use crate::follower::Follower;
-use crate::gate::Gate;
 use crate::http_input::HttpInput;
-use crate::input_thread::{self, InputPort};
+use crate::input_thread::InputPort;
 use crate::moment::{Moment, TimeSource};
-use crate::output_thread::{self, OutputWriter};
 use crate::process;
 use crate::settings::Settings;
+use crate::start;
+use crate::storage::OpenedStorage;
 
 /// A running pipeline. Clones are handles of the same one; it runs until [`Self::stop`].
 #[derive(Clone)]
@@ -41,18 +35,29 @@ pub struct Pipeline {
     shared: Arc<Shared>,
 }
 
-struct Shared {
-    definition: Arc<Definition>,
-    settings: Settings,
-    incarnation: Uuid,
-    events: Sender<Event>,
-    published: Arc<Published>,
-    sent: watch::Receiver<u64>,
-    controller: Mutex<Option<JoinHandle<()>>>,
+pub(crate) struct Shared {
+    pub(crate) definition: Arc<Definition>,
+    pub(crate) settings: Settings,
+    pub(crate) incarnation: Uuid,
+    pub(crate) events: Sender<Event>,
+    pub(crate) published: Arc<Published>,
+    pub(crate) sent: watch::Receiver<u64>,
+    /// True once the controller's thread has ended.
+    pub(crate) ended: watch::Receiver<bool>,
+    pub(crate) store: Option<Store>,
+    pub(crate) state_files: Option<StateFiles>,
+    pub(crate) controller: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Pipeline {
-    /// Starts the pipeline, paused. Its first step, without input, is done when this returns.
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self {
+            shared: Arc::new(shared),
+        }
+    }
+
+    /// Starts the pipeline, paused, with its state in memory only. Its first step, without input, is
+    /// done when this returns.
     ///
     /// # Errors
     /// If the plan or a connector's configuration cannot be used, the first step fails, or a thread
@@ -62,61 +67,22 @@ impl Pipeline {
         settings: Settings,
         clock: Arc<dyn TimeSource>,
     ) -> Result<Self> {
-        check_labels(&definition)?;
-        let definition = Arc::new(definition);
-        let incarnation = Uuid::now_v7();
-        let (events, event_receiver) = channel();
-        let mut controller = Controller::new(
-            definition.clone(),
-            settings.clone(),
-            incarnation,
-            clock.moment(),
-        );
-        let inputs = open_inputs(&definition, &settings, &mut controller, &events)?;
-        let outputs = open_outputs(&definition, &mut controller)?;
-        let (dataflow, first_actions) =
-            first_step(&definition, &settings, &mut controller, &*clock)?;
-        let published = Arc::new(Published::default());
-        let (sent_sender, sent) = watch::channel(0);
-        let (commands, command_receiver) = channel();
-        let mut performer = Performer {
-            commands,
-            published: published.clone(),
-            sent: sent_sender,
-            inputs,
-            clock: clock.clone(),
-            threads: Vec::new(),
-        };
-        for (id, name, writer, messages) in outputs {
-            let events = events.clone();
-            performer
-                .threads
-                .push(spawn(&format!("output-{name}"), move || {
-                    output_thread::run(writer, id, messages, &events);
-                })?);
-        }
-        let (engine_events, engine_clock) = (events.clone(), clock.clone());
-        performer.threads.push(spawn("engine", move || {
-            engine::run(dataflow, &command_receiver, &engine_events, &engine_clock);
-        })?);
-        for action in first_actions {
-            performer.perform(action);
-        }
-        let thread = spawn("controller", move || {
-            run(controller, performer, &event_receiver, clock.as_ref());
-        })?;
-        let shared = Shared {
-            definition,
-            settings,
-            incarnation,
-            events,
-            published,
-            sent,
-            controller: Mutex::new(Some(thread)),
-        };
-        Ok(Self {
-            shared: Arc::new(shared),
-        })
+        start::start(definition, settings, clock, None)
+    }
+
+    /// Starts the pipeline, paused, where its last checkpoint was taken, or from the beginning if there
+    /// is none.
+    ///
+    /// # Errors
+    /// As [`Self::start`]; and if the program is not the one of the checkpoint, or a file of it cannot
+    /// be used.
+    pub fn start_on(
+        definition: Definition,
+        settings: Settings,
+        clock: Arc<dyn TimeSource>,
+        storage: OpenedStorage,
+    ) -> Result<Self> {
+        start::start(definition, settings, clock, Some(storage))
     }
 
     pub fn definition(&self) -> &Arc<Definition> {
@@ -173,6 +139,8 @@ impl Pipeline {
         let mut stats = stats.await?;
         stats.global_metrics.rss_bytes = process::resident_bytes();
         stats.global_metrics.cpu_msecs = process::processor_millis();
+        let stored = self.shared.state_files.as_ref();
+        stats.global_metrics.storage_bytes = stored.map_or(0, |it| it.files.bytes_in_use());
         Ok(stats)
     }
 
@@ -240,11 +208,7 @@ impl Pipeline {
             .get(table)
             .ok_or_else(unknown)?;
         let settings = &self.shared.settings;
-        let gate = Arc::new(Gate::new(
-            settings.http_queued_records_max,
-            settings.http_queued_bytes_max,
-            false,
-        ));
+        let gate = settings.http_gate();
         let opened = self.request(|reply| Request::OpenHttpInput {
             name,
             table,
@@ -348,6 +312,80 @@ impl Pipeline {
         self.request(Request::CommitTransaction).await?
     }
 
+    /// Asks for a checkpoint; its sequence number, for [`Self::checkpoint_status`].
+    ///
+    /// # Errors
+    /// If there is no storage, or the pipeline has ended.
+    pub async fn checkpoint(&self) -> Result<u64> {
+        self.request(Request::Checkpoint).await?
+    }
+
+    /// How the checkpoints that were asked for went. `incarnation` is the run that was asked.
+    ///
+    /// # Errors
+    /// If that is another run than this one.
+    pub async fn checkpoint_status(&self, incarnation: Option<Uuid>) -> Result<CheckpointStatus> {
+        let expected = self.shared.incarnation;
+        match incarnation.filter(|requested| *requested != expected) {
+            Some(requested) => Err(Error::IncarnationMismatch {
+                requested,
+                expected,
+            }),
+            None => {
+                self.inspect(|controller, _| controller.checkpoint_status())
+                    .await
+            }
+        }
+    }
+
+    /// How checkpoints went, for the metrics.
+    ///
+    /// # Errors
+    /// If the pipeline was stopped.
+    pub async fn checkpoint_counters(&self) -> Result<CheckpointCounters> {
+        self.inspect(|controller, _| controller.checkpoint_counters())
+            .await
+    }
+
+    /// Outputs that the checkpoint under way is waiting for.
+    ///
+    /// # Errors
+    /// If the pipeline was stopped.
+    pub async fn checkpoint_waits_for(&self) -> Result<Vec<String>> {
+        self.inspect(|controller, _| controller.checkpoint_waits_for())
+            .await
+    }
+
+    /// Takes a checkpoint and ends; returns when it is under way. [`Self::ended`] tells the end; if
+    /// the checkpoint fails, the pipeline goes on.
+    ///
+    /// # Errors
+    /// If there is no storage, or the pipeline has ended.
+    pub async fn suspend(&self) -> Result<()> {
+        self.request(Request::Suspend).await?
+    }
+
+    /// Why the pipeline can never be suspended; empty if it can.
+    ///
+    /// # Errors
+    /// If the pipeline was stopped.
+    pub async fn permanent_suspend_errors(&self) -> Result<Vec<PermanentSuspendError>> {
+        self.inspect(|controller, _| controller.permanent_suspend_errors())
+            .await
+    }
+
+    /// Resolves when the pipeline was stopped or suspended, and everything is written.
+    pub async fn ended(&self) {
+        let mut ended = self.shared.ended.clone();
+        // An error means that the controller's thread is gone.
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+
+    /// The storage root, if there is one.
+    pub fn store(&self) -> Option<&Store> {
+        self.shared.store.as_ref()
+    }
+
     /// Stops everything; returns when outputs have written what they were given. Stopping a stopped
     /// pipeline does nothing.
     pub async fn stop(&self) {
@@ -384,216 +422,4 @@ impl Pipeline {
         })
         .await
     }
-}
-
-/// Starts the dataflow and makes the first step, without input.
-fn first_step(
-    definition: &Definition,
-    settings: &Settings,
-    controller: &mut Controller,
-    clock: &dyn TimeSource,
-) -> Result<(Dataflow, Vec<Action>)> {
-    let hasher = RowHasher::new(settings.hash_seed);
-    let config = DataflowConfig::in_memory(settings.workers, hasher);
-    let mut dataflow = Dataflow::start(Arc::new(definition.plan_with_table_views()), config)?;
-    let before = clock.now();
-    let first = dataflow.step(Vec::new())?;
-    let actions = controller.begin(first, clock.now().saturating_sub(before));
-    Ok((dataflow, actions))
-}
-
-/// A `start_after` that nothing is labelled with would wait for ever.
-fn check_labels(definition: &Definition) -> Result<()> {
-    let connectors = || definition.tables.iter().flat_map(|table| &table.connectors);
-    for connector in connectors() {
-        for label in connector.start_after.as_slice() {
-            if connectors().any(|other| other.labels.contains(label)) {
-                continue;
-            }
-            let message = format!(
-                "connector `{}` starts after label `{label}`, which no connector has",
-                connector.name()
-            );
-            return Err(ConfigError::new(message).into());
-        }
-    }
-    Ok(())
-}
-
-/// The transports that have not started, by endpoint.
-type WaitingInputs = BTreeMap<EndpointId, (String, Box<dyn InputTransport>, InputPort)>;
-
-fn open_inputs(
-    definition: &Definition,
-    settings: &Settings,
-    controller: &mut Controller,
-    events: &Sender<Event>,
-) -> Result<WaitingInputs> {
-    let mut waiting = BTreeMap::new();
-    for (table, setup) in definition.tables.iter().enumerate() {
-        for config in &setup.connectors {
-            let name = endpoint_name(&setup.input.relation().name, config);
-            let transport = open_input(config, &setup.input, None).map_err(|source| {
-                let endpoint = name.clone();
-                Error::Connector { endpoint, source }
-            })?;
-            let bytes_max = config.max_queued_bytes.unwrap_or(u64::MAX);
-            let gate = Arc::new(Gate::new(config.max_queued_records, bytes_max, true));
-            let endpoint = controller.add_input(NewInput {
-                name: name.clone(),
-                table,
-                gate: gate.clone(),
-                paused: config.paused,
-                labels: config.labels.clone(),
-                start_after: config.start_after.as_slice().to_vec(),
-            });
-            let port = InputPort {
-                endpoint,
-                gate,
-                events: events.clone(),
-                append_only: setup.append_only,
-                piece_rows_max: settings.step_rows_max,
-            };
-            waiting.insert(endpoint, (name, transport, port));
-        }
-    }
-    Ok(waiting)
-}
-
-type OpenedOutput = (
-    EndpointId,
-    String,
-    OutputWriter,
-    mpsc::UnboundedReceiver<OutputMessage>,
-);
-
-fn open_outputs(definition: &Definition, controller: &mut Controller) -> Result<Vec<OpenedOutput>> {
-    let mut opened = Vec::new();
-    for (view, setup) in definition.views.iter().enumerate() {
-        for config in &setup.connectors {
-            let name = endpoint_name(&setup.relation.name, config);
-            let writer = open_output(config, setup, definition, view).map_err(|source| {
-                let endpoint = name.clone();
-                Error::Connector { endpoint, source }
-            })?;
-            let (sender, messages) = mpsc::unbounded_channel();
-            let id = controller.add_output(NewOutput {
-                name: name.clone(),
-                relation: RelationRef::View(view),
-                sender,
-            });
-            opened.push((id, name, writer, messages));
-        }
-    }
-    Ok(opened)
-}
-
-fn open_output(
-    config: &ConnectorConfig,
-    setup: &ViewSetup,
-    definition: &Definition,
-    view: usize,
-) -> std::result::Result<OutputWriter, TransportError> {
-    let schema = definition.schema(RelationRef::View(view));
-    let schema = schema.ok_or_else(|| ConfigError::new(format!("there is no view {view}")))?;
-    let connector = OutputConnector::open(config, &setup.relation, schema.clone(), None)?;
-    Ok(OutputWriter { connector, schema })
-}
-
-fn endpoint_name(relation: &str, config: &ConnectorConfig) -> String {
-    format!("{relation}.{}", config.name())
-}
-
-/// Performs actions.
-struct Performer {
-    commands: Sender<Command>,
-    published: Arc<Published>,
-    sent: watch::Sender<u64>,
-    inputs: WaitingInputs,
-    clock: Arc<dyn TimeSource>,
-    /// Joined at the end: the engine and the outputs.
-    threads: Vec<JoinHandle<()>>,
-}
-
-/// The waiting half.
-fn run(
-    mut controller: Controller,
-    mut performer: Performer,
-    events: &Receiver<Event>,
-    clock: &dyn TimeSource,
-) {
-    loop {
-        let event = match controller.wake_at() {
-            None => events.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            Some(due) => events.recv_timeout(due.saturating_sub(clock.now())),
-        };
-        let event = match event {
-            Ok(event) => event,
-            Err(RecvTimeoutError::Timeout) => Event::Wake,
-            Err(RecvTimeoutError::Disconnected) => break,
-        };
-        let actions = controller.apply(clock.moment(), event);
-        if actions.into_iter().any(|action| performer.perform(action)) {
-            break;
-        }
-    }
-    drop(performer.commands);
-    for thread in performer.threads {
-        // A panic of that thread has been printed where it happened.
-        let _ = thread.join();
-    }
-}
-
-impl Performer {
-    /// Returns true if nothing follows. The other ends of these channels may be gone: the engine
-    /// after a failure (which it reported), a follower that has just left.
-    fn perform(&mut self, action: Action) -> bool {
-        match action {
-            Action::Submit { inputs, .. } => {
-                let _ = self.commands.send(Command::Step(inputs));
-            }
-            Action::Publish(contents) => self.published.publish(contents),
-            Action::Send { sender, message } => {
-                let _ = sender.send(message);
-            }
-            Action::Sent { step } => {
-                self.sent.send_replace(step);
-            }
-            Action::Release {
-                gate,
-                records,
-                bytes,
-            } => gate.release(records, bytes),
-            Action::SetPaused { gate, paused } => gate.set_paused(paused),
-            Action::StartInput(endpoint) => self.start_input(endpoint),
-            Action::Close(gate) => gate.close(),
-            Action::StopEngine => {
-                let _ = self.commands.send(Command::Stop);
-            }
-            Action::Finish => return true,
-        }
-        false
-    }
-
-    fn start_input(&mut self, endpoint: EndpointId) {
-        let Some((name, transport, port)) = self.inputs.remove(&endpoint) else {
-            return;
-        };
-        let (clock, events) = (self.clock.clone(), port.events.clone());
-        let thread = spawn(&format!("input-{name}"), move || {
-            input_thread::run(transport, port, &clock);
-        });
-        if let Err(error) = thread {
-            let message = error.to_string();
-            // This thread receives it itself.
-            let _ = events.send(Event::InputFailed { endpoint, message });
-        }
-    }
-}
-
-fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    std::thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(body)
-        .map_err(Error::Thread)
 }

@@ -1,10 +1,15 @@
 //! How a pipeline runs: limits and sizes, with their defaults.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use crate::gate::Gate;
 
 /// Settings of a pipeline.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
+    /// The pipeline's name, for its checkpoints.
+    pub name: String,
     pub workers: usize,
     /// Draws the order of rows in state; once per pipeline.
     pub hash_seed: u64,
@@ -24,11 +29,18 @@ pub struct Settings {
     pub output_queued_records_max: u64,
     /// Changes that a follower without back-pressure has not read yet; beyond them it is cut off.
     pub follower_queued_records_max: u64,
+    /// From the end of a checkpoint to the next one; `None` for checkpoints on request only.
+    pub checkpoint_interval: Option<Duration>,
+    /// How many of the newest checkpoints are kept, besides pinned and named ones.
+    pub retained_checkpoints: usize,
+    /// Bytes of state that stay in memory; more goes to files. `None`: no bound.
+    pub state_memory_bytes_max: Option<usize>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            name: "main".to_owned(),
             workers: 1,
             hash_seed: 0,
             step_rows_max: 100_000,
@@ -40,7 +52,18 @@ impl Default for Settings {
             transaction_bytes_max: 4 << 30,
             output_queued_records_max: 1_000_000,
             follower_queued_records_max: 1_000_000,
+            checkpoint_interval: Some(Duration::from_secs(60)),
+            retained_checkpoints: 2,
+            state_memory_bytes_max: None,
         }
+    }
+}
+
+impl Settings {
+    /// A gate for an HTTP input.
+    pub(crate) fn http_gate(&self) -> Arc<Gate> {
+        let (records_max, bytes_max) = (self.http_queued_records_max, self.http_queued_bytes_max);
+        Arc::new(Gate::new(records_max, bytes_max, true))
     }
 }
 

@@ -79,6 +79,10 @@ impl ApiError {
 impl From<PipelineError> for ApiError {
     fn from(error: PipelineError) -> Self {
         let (status, code) = match &error {
+            PipelineError::StorageRequired => (StatusCode::BAD_REQUEST, "StorageRequired"),
+            PipelineError::IncarnationMismatch { .. } => {
+                (StatusCode::BAD_REQUEST, "IncarnationUuidMismatch")
+            }
             PipelineError::Stopped => (StatusCode::GONE, "Terminating"),
             PipelineError::Terminated { .. } => {
                 (StatusCode::INTERNAL_SERVER_ERROR, "PipelineTerminated")
@@ -100,9 +104,19 @@ impl From<PipelineError> for ApiError {
             }
             PipelineError::Connector { .. }
             | PipelineError::Circuit(_)
+            | PipelineError::State(_)
+            | PipelineError::Storage(_)
+            | PipelineError::OtherProgram(_)
             | PipelineError::Thread(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
         };
-        Self::new(status, code, with_causes(&error))
+        let mapped = Self::new(status, code, with_causes(&error));
+        match error {
+            PipelineError::IncarnationMismatch {
+                requested,
+                expected,
+            } => mapped.with_details(json!({"requested": requested, "expected": expected})),
+            _ => mapped,
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! All routes, each under `/` and under `/v0/pipelines/{name}/`.
 
+mod checkpoint;
 mod completion;
 mod config;
 mod connectors;
@@ -65,6 +66,7 @@ fn pipeline_routes() -> Router<ServerState> {
         .route("/commit_transaction", post(transaction::commit))
         .route("/dataflow_graph", get(graph::graph))
         .merge(connectors::routes())
+        .merge(checkpoint::routes())
 }
 
 /// There is one pipeline here; another name is an error rather than an alias.

@@ -66,7 +66,7 @@ pub use file::{BatchLocation, BlockCache, FileBatch, PACKED_BYTES_MAX, PackWrite
 pub use grouping::{Grouping, equal_rows};
 pub use hash::RowHasher;
 pub use layout::{Layout, OrderColumn};
-pub use merge::{MergeService, Merger};
+pub use merge::{MergeService, Merger, yield_to_steps};
 pub use probe::{Groups, Keys, Matches, ReadLimit};
 pub use snapshot::Snapshot;
 pub use spine::Spine;

@@ -28,7 +28,7 @@ use crate::merge::select::Selection;
 use crate::state_files::StateFiles;
 
 pub(crate) use builder::ExcerptBuilder;
-pub use service::MergeService;
+pub use service::{MergeService, yield_to_steps};
 
 /// Rows named before their columns are copied: names and hashes of a chunk stay in the first caches.
 const CHUNK_ROWS: usize = 4096;

@@ -123,6 +123,16 @@ impl OutputTransport for FileOutput {
         Ok(())
     }
 
+    fn sync(&mut self) -> Result<(), TransportError> {
+        let file = self.file.get_ref();
+        let metadata = file.metadata().map_err(|source| self.failed(source))?;
+        // Pipes and devices cannot be synced.
+        if metadata.is_file() {
+            file.sync_all().map_err(|source| self.failed(source))?;
+        }
+        Ok(())
+    }
+
     fn position(&self) -> Value {
         serde_json::json!({ "bytes": self.done.bytes, "steps": self.done.steps })
     }

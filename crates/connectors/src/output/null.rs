@@ -32,6 +32,10 @@ impl OutputTransport for NullOutput {
         Ok(())
     }
 
+    fn sync(&mut self) -> Result<(), TransportError> {
+        Ok(())
+    }
+
     fn position(&self) -> Value {
         Value::Null
     }

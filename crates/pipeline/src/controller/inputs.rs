@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use highwater_circuit::table_input::TableInput;
 use highwater_connectors::input::Progress;
 use highwater_types::stats::ConnectorError;
+use serde_json::Value;
 
 use super::{Controller, State};
 use crate::error::{Error, Result};
@@ -59,8 +60,14 @@ pub(super) struct Input {
     pub(super) parse_errors: ErrorList,
     pub(super) transport_errors: ErrorList,
     pub(super) progress: Progress,
-    /// Records that steps have taken up.
+    /// What steps have taken up.
     pub(super) stepped_records: u64,
+    pub(super) stepped_bytes: u64,
+    /// Behind the last row that a step has taken up; null if that is inside a chunk, so that the
+    /// transport cannot go on from there, and before the first row.
+    pub(super) stepped_position: Value,
+    /// A step has taken up a part of a chunk.
+    pub(super) is_at_barrier: bool,
     /// `(stepped_records, step)` after each step that took some: what tokens are looked up in.
     /// Steps that are completed are dropped, but for the last one.
     stepped: VecDeque<(u64, u64)>,
@@ -76,12 +83,26 @@ pub(super) enum InputKind {
     },
 }
 
+/// What a step takes of one input.
+#[derive(Default)]
+pub(super) struct TakenUp {
+    pub(super) records: u64,
+    pub(super) bytes: u64,
+    /// Behind the last row.
+    pub(super) position: Value,
+    /// Of which the gate has not been told.
+    pub(super) held_records: u64,
+    pub(super) held_bytes: u64,
+}
+
 /// Rows in the queue.
 pub(super) struct QueuedPiece {
     pub(super) endpoint: EndpointId,
     pub(super) table: usize,
     pub(super) changes: TableInput,
     pub(super) bytes: u64,
+    /// Null inside a chunk, and of HTTP inputs.
+    pub(super) position: Value,
     pub(super) arrived: Duration,
     /// The gate has been told: the queue's bound no longer counts this piece.
     pub(super) released: bool,
@@ -114,7 +135,7 @@ impl ErrorList {
 }
 
 impl Input {
-    fn new(name: String, table: usize, gate: Arc<Gate>, kind: InputKind) -> Self {
+    pub(super) fn new(name: String, table: usize, gate: Arc<Gate>, kind: InputKind) -> Self {
         Self {
             name,
             table,
@@ -131,13 +152,21 @@ impl Input {
             transport_errors: ErrorList::default(),
             progress: Progress::default(),
             stepped_records: 0,
+            stepped_bytes: 0,
+            stepped_position: Value::Null,
+            is_at_barrier: false,
             stepped: VecDeque::new(),
         }
     }
 
-    /// Notes that a step has taken up records.
-    pub(super) fn note_step(&mut self, step: u64, completed: u64, records: u64) {
-        self.stepped_records += records;
+    /// Notes what a step has taken up.
+    pub(super) fn note_step(&mut self, step: u64, completed: u64, taken: TakenUp) {
+        self.buffered_records -= taken.records;
+        self.buffered_bytes -= taken.bytes;
+        self.stepped_records += taken.records;
+        self.stepped_bytes += taken.bytes;
+        self.is_at_barrier = taken.position.is_null() && !self.is_http();
+        self.stepped_position = taken.position;
         self.stepped.push_back((self.stepped_records, step));
         while self
             .stepped
@@ -146,6 +175,11 @@ impl Input {
         {
             self.stepped.pop_front();
         }
+    }
+
+    /// All records so far are in steps up to this one, which are completed.
+    pub(super) fn note_restored(&mut self, step: u64) {
+        self.stepped.push_back((self.stepped_records, step));
     }
 
     /// The step that took up this endpoint's record number `records`, or a later one that is
@@ -232,6 +266,7 @@ impl Controller {
         let gate = input.gate.clone();
         if records == 0 || self.check_alive().is_err() {
             self.steps.bytes_without_records(piece.bytes);
+            self.move_position(piece.endpoint, piece.position, piece.bytes);
             actions.push(Action::Release {
                 gate,
                 records,
@@ -260,9 +295,28 @@ impl Controller {
             table,
             changes: piece.changes,
             bytes: piece.bytes,
+            position: piece.position,
             arrived: now.elapsed,
             released,
         });
+        self.queued_pieces += 1;
+    }
+
+    /// What an input read without finding a row in it moves its position too: behind the rows that
+    /// were read before.
+    fn move_position(&mut self, endpoint: EndpointId, position: Value, bytes: u64) {
+        if position.is_null() {
+            return;
+        }
+        let mut queued = self.queue.iter_mut().rev();
+        let last = queued.find(|piece| piece.endpoint == endpoint);
+        if let Some(last) = last {
+            last.position = position;
+        } else if let Some(input) = self.inputs.get_mut(&endpoint) {
+            input.stepped_position = position;
+            input.stepped_bytes += bytes;
+            input.is_at_barrier = false;
+        }
     }
 
     /// Makes room at the gates for more than what is queued.
@@ -338,6 +392,9 @@ impl Controller {
         if let Some((&id, input)) = known {
             let gate = input.gate.clone();
             return Ok(HttpEndpoint { id, gate });
+        }
+        if self.checkpoints.is_suspending() {
+            return Err(Error::Stopped);
         }
         gate.set_paused(self.state != State::Running);
         let id = self.new_endpoint();

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use highwater_circuit::dataflow::RelationRef;
 use highwater_zset::Delta;
+use serde_json::Value;
 
 use super::Controller;
 use super::inputs::ErrorList;
@@ -35,6 +36,8 @@ pub(super) struct Output {
     pub(super) encode_errors: ErrorList,
     pub(super) transport_errors: ErrorList,
     pub(super) fatal_error: Option<String>,
+    /// Behind the last change that is durable.
+    pub(super) position: Value,
     /// A follower that came during a transaction starts behind it.
     waits_for_transaction: bool,
 }
@@ -71,6 +74,7 @@ impl Output {
             encode_errors: ErrorList::default(),
             transport_errors: ErrorList::default(),
             fatal_error: None,
+            position: Value::Null,
             waits_for_transaction: false,
         }
     }
@@ -89,6 +93,14 @@ impl Output {
     pub(super) fn delivered_step(&self, processed: u64) -> u64 {
         let first_pending = self.pending.front().filter(|_| self.fatal_error.is_none());
         first_pending.map_or(processed, |pending| pending.step.saturating_sub(1))
+    }
+
+    pub(super) fn is_connector(&self) -> bool {
+        self.kind == OutputKind::Connector
+    }
+
+    pub(super) fn sender(&self) -> OutputSender {
+        self.sender.clone()
     }
 
     pub(super) fn queued_batches(&self) -> u64 {
@@ -233,6 +245,12 @@ impl Controller {
     pub(super) fn encode_failed(&mut self, id: EndpointId, message: String, now: Moment) {
         if let Some(output) = self.outputs.get_mut(&id) {
             output.encode_errors.push(message, now.wall);
+        }
+    }
+
+    pub(super) fn output_position(&mut self, id: EndpointId, position: Value) {
+        if let Some(output) = self.outputs.get_mut(&id) {
+            output.position = position;
         }
     }
 

@@ -1,11 +1,9 @@
 //! What the pipeline tells of itself.
 
-use highwater_types::checkpoint::CheckpointActivity;
 use highwater_types::stats::{
     EndpointConfig, EndpointHealth, GlobalMetrics, HealthStatus, InputEndpointMetrics,
     InputEndpointStatus, OutputEndpointMetrics, OutputEndpointStatus, PipelineState, PipelineStats,
 };
-use highwater_types::suspend::{PermanentSuspendError, SuspendError};
 use highwater_types::transaction::{TransactionInitiators, TransactionPhase, TransactionStatus};
 
 use super::inputs::Input;
@@ -35,11 +33,8 @@ impl Controller {
             global_metrics: self.global_metrics(now),
             inputs,
             outputs,
-            // State is in memory only.
-            suspend_error: Some(SuspendError::Permanent(vec![
-                PermanentSuspendError::StorageRequired,
-            ])),
-            checkpoint_activity: Some(CheckpointActivity::Idle),
+            suspend_error: self.suspend_error(),
+            checkpoint_activity: Some(self.checkpoint_activity()),
             permanent_checkpoint_errors: None,
         }
     }
@@ -52,11 +47,13 @@ impl Controller {
             state: match self.state {
                 State::Paused => PipelineState::Paused,
                 State::Running => PipelineState::Running,
-                State::Terminated(_) | State::Stopped => PipelineState::Terminated,
+                State::Terminated(_) | State::Stopped | State::Suspended => {
+                    PipelineState::Terminated
+                }
             },
             uptime_msecs: millis(now.elapsed.saturating_sub(self.started.elapsed)),
             start_time,
-            initial_start_time: start_time,
+            initial_start_time: u64::try_from(self.initial_start_time.timestamp()).unwrap_or(0),
             incarnation_uuid: self.incarnation,
             runtime_elapsed_msecs: millis(steps.busy.saturating_mul(workers)),
             buffered_input_records: steps.buffered_records,
@@ -123,7 +120,7 @@ impl Controller {
                 processing_latency_p99_micros: None,
             },
             paused: input.paused,
-            barrier: false,
+            barrier: input.is_at_barrier,
             fatal_error: input.fatal_error.clone(),
             health: Some(health(input.fatal_error.as_deref())),
             completed_frontier: None,

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use highwater_circuit::dataflow::StepOutput;
+use highwater_types::record::RecordedCounters;
 
+use super::inputs::TakenUp;
 use super::{Controller, State};
 use crate::event::{Action, EndpointId};
 use crate::moment::Moment;
@@ -40,6 +42,18 @@ pub(super) struct StepRecords {
 }
 
 impl Steps {
+    /// Goes on behind a step that was recorded.
+    pub(super) fn restore(&mut self, step: u64, counters: RecordedCounters) {
+        self.initiated = step;
+        self.processed = step;
+        self.completed = step;
+        self.total_input_records = counters.processed_records;
+        self.processed_records = counters.processed_records;
+        self.completed_records = counters.processed_records;
+        self.total_input_bytes = counters.processed_bytes;
+        self.processed_bytes = counters.processed_bytes;
+    }
+
     /// Input that held no good row is processed as it arrives.
     pub(super) fn bytes_without_records(&mut self, bytes: u64) {
         self.processed_bytes += bytes;
@@ -61,7 +75,8 @@ impl Controller {
             return false;
         }
         if self.steps.in_flight.is_empty() {
-            let is_enough = self.steps.buffered_records >= self.settings.batch_records_min;
+            let is_enough = self.steps.buffered_records >= self.settings.batch_records_min
+                || self.checkpoint_wants_step();
             return is_enough
                 || self
                     .buffering_deadline()
@@ -73,7 +88,9 @@ impl Controller {
 
     /// True if there is something to step and nothing forbids it, outputs apart.
     fn may_step(&self) -> bool {
-        self.state == State::Running && !self.transaction.is_gathering() && !self.queue.is_empty()
+        (self.state == State::Running || self.checkpoints.is_suspending())
+            && !self.transaction.is_gathering()
+            && !self.queue.is_empty()
     }
 
     /// When the oldest queued row has waited long enough for others.
@@ -107,7 +124,7 @@ impl Controller {
             bytes: 0,
         };
         let mut inputs = Vec::new();
-        let mut by_endpoint: BTreeMap<EndpointId, (u64, u64, u64, u64)> = BTreeMap::new();
+        let mut by_endpoint: BTreeMap<EndpointId, TakenUp> = BTreeMap::new();
         while taken.records < rows_max as u64 {
             let Some(piece) = self.queue.pop_front() else {
                 break;
@@ -116,11 +133,12 @@ impl Controller {
             taken.records += records;
             taken.bytes += piece.bytes;
             let sums = by_endpoint.entry(piece.endpoint).or_default();
-            sums.0 += records;
-            sums.1 += piece.bytes;
+            sums.records += records;
+            sums.bytes += piece.bytes;
+            sums.position = piece.position;
             if !piece.released {
-                sums.2 += records;
-                sums.3 += piece.bytes;
+                sums.held_records += records;
+                sums.held_bytes += piece.bytes;
             }
             inputs.push((piece.table, piece.changes));
         }
@@ -128,20 +146,18 @@ impl Controller {
         self.steps.buffered_bytes -= taken.bytes;
         self.steps.in_flight.push_back(taken);
         actions.push(Action::Submit { step, inputs });
-        for (endpoint, (records, bytes, held_records, held_bytes)) in by_endpoint {
+        for (endpoint, taken) in by_endpoint {
             let Some(input) = self.inputs.get_mut(&endpoint) else {
                 continue;
             };
-            input.buffered_records -= records;
-            input.buffered_bytes -= bytes;
-            input.note_step(step, self.steps.completed, records);
-            if held_records > 0 {
+            if taken.held_records > 0 {
                 actions.push(Action::Release {
                     gate: input.gate.clone(),
-                    records: held_records,
-                    bytes: held_bytes,
+                    records: taken.held_records,
+                    bytes: taken.held_bytes,
                 });
             }
+            input.note_step(step, self.steps.completed, taken);
         }
         step
     }

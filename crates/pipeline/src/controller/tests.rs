@@ -1,6 +1,7 @@
 //! What the controller decides, event by event.
 
 mod bench;
+mod checkpoint;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -174,6 +175,7 @@ fn small_batches_wait_for_others_but_not_for_ever() {
     let settings = Settings {
         batch_records_min: 10,
         buffering_delay_max: Duration::from_millis(30),
+        checkpoint_interval: None,
         ..Settings::default()
     };
     let mut bench = Bench::new(settings);

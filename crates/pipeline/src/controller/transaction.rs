@@ -39,6 +39,14 @@ impl Transactions {
         self.current.is_some()
     }
 
+    pub(super) fn last_id(&self) -> i64 {
+        self.last_id
+    }
+
+    pub(super) fn set_last_id(&mut self, id: i64) {
+        self.last_id = id;
+    }
+
     pub(super) fn is_gathering(&self) -> bool {
         self.current
             .is_some_and(|current| current.commit_step.is_none())

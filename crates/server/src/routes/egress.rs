@@ -234,7 +234,8 @@ impl Sending {
                     return fail(&self.chunks, &error);
                 }
                 FollowerMessage::UpTo(step) => unannounced = Some(step),
-                FollowerMessage::Nothing => {}
+                // Only connectors are asked to make something durable.
+                FollowerMessage::Nothing | FollowerMessage::Output(OutputMessage::Sync { .. }) => {}
             }
             if last_sent.elapsed() < ANNOUNCE {
                 continue;

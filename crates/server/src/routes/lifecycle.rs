@@ -7,6 +7,7 @@ use highwater_types::api::{ConnectorStats, RuntimeStatus, RuntimeStatusDetails, 
 use highwater_types::error::ErrorResponse;
 use serde_json::json;
 
+use super::checkpoint;
 use crate::error::ApiResult;
 use crate::state::ServerState;
 
@@ -30,7 +31,7 @@ pub(crate) async fn status(State(state): State<ServerState>) -> ApiResult<Json<S
             },
         },
         runtime_desired_status: desired,
-        storage_status_details: json!({"checkpoints": []}),
+        storage_status_details: json!({"checkpoints": checkpoint::listed(&state)}),
     }))
 }
 

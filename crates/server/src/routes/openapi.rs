@@ -4,8 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    completion, config, connectors, egress, graph, ingress, lifecycle, metrics, query, stats,
-    transaction,
+    checkpoint, completion, config, connectors, egress, graph, ingress, lifecycle, metrics, query,
+    stats, transaction,
 };
 
 /// Collects what the routes say of themselves.
@@ -28,6 +28,12 @@ use super::{
         stats::stats,
         metrics::metrics,
         graph::graph,
+        checkpoint::checkpoint,
+        checkpoint::status,
+        checkpoint::checkpoints,
+        checkpoint::remote,
+        checkpoint::suspend,
+        checkpoint::suspendable,
         connectors::table_action,
         connectors::input_action,
         connectors::view_stats,

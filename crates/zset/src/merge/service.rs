@@ -55,7 +55,7 @@ impl fmt::Debug for MergeService {
 /// ready would otherwise wait for the end of a merge's time slice: with 10 million rows loaded and
 /// merges to catch up with on two cores, that was most of the latency of 1-row steps. Merges
 /// cannot starve for long: a spine with too many batches waits for them.
-fn yield_to_steps() {
+pub fn yield_to_steps() {
     // Linux knows priorities of threads. A refusal costs only latency.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::setpriority_process(None, LOWEST_PRIORITY);

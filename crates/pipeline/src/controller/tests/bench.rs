@@ -6,12 +6,14 @@ use std::time::Duration;
 use arrow::array::{Int64Array, RecordBatch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use chrono::DateTime;
-use highwater_circuit::dataflow::{RelationRef, StepOutput};
+use highwater_circuit::dataflow::{CircuitState, RelationRef, StepOutput};
 use highwater_circuit::plan::{NodeIndex, Plan, TableDefinition, ViewDefinition};
 use highwater_circuit::table_input::TableInput;
 use highwater_connectors::error::RowErrors;
 use highwater_connectors::input::Progress;
 use highwater_connectors::table::InputTable;
+use highwater_types::checkpoint::CheckpointMetadata;
+use highwater_types::record::PipelineRecord;
 use highwater_types::relation::{self, ColumnType, Relation, SqlType};
 use highwater_zset::{Delta, Snapshot};
 use serde_json::Value;
@@ -105,6 +107,12 @@ pub(super) struct Bench {
     pub(super) published: u64,
     pub(super) started: Vec<EndpointId>,
     pub(super) finished: bool,
+    /// Snapshots that were asked for, and checkpoints that were to be written and published.
+    pub(super) snapshots: usize,
+    pub(super) writes: usize,
+    pub(super) records: Vec<PipelineRecord>,
+    pub(super) abandoned: usize,
+    pub(super) held: Option<bool>,
 }
 
 impl Bench {
@@ -120,13 +128,24 @@ impl Bench {
             wall: DateTime::from_timestamp(1_700_000_000, 0).unwrap(),
         };
         Self {
-            controller: Controller::new(Arc::new(definition()), settings, Uuid::nil(), moment),
+            controller: Controller::new(
+                Arc::new(definition()),
+                settings,
+                Uuid::nil(),
+                moment,
+                true,
+            ),
             now: Duration::ZERO,
             submitted: VecDeque::new(),
             released: 0,
             published: 0,
             started: Vec::new(),
             finished: false,
+            snapshots: 0,
+            writes: 0,
+            records: Vec::new(),
+            abandoned: 0,
+            held: None,
         }
     }
 
@@ -137,7 +156,9 @@ impl Bench {
             changes: Vec::new(),
             contents: Vec::new(),
         };
-        let actions = self.controller.begin(first, Duration::from_millis(2));
+        let actions = self
+            .controller
+            .begin(first, Duration::from_millis(2), self.moment());
         self.perform(actions);
         self.request(|reply| Request::SetRunning(true, reply))
             .unwrap();
@@ -178,6 +199,11 @@ impl Bench {
                 Action::StartInput(endpoint) => self.started.push(endpoint),
                 Action::Close(gate) => gate.close(),
                 Action::StopEngine => {}
+                Action::Hold { held, .. } => self.held = Some(held),
+                Action::Snapshot => self.snapshots += 1,
+                Action::WriteCheckpoint(_) => self.writes += 1,
+                Action::PublishCheckpoint(record) => self.records.push(*record),
+                Action::AbandonCheckpoint => self.abandoned += 1,
                 Action::Finish => self.finished = true,
             }
         }
@@ -215,6 +241,57 @@ impl Bench {
             position: Value::Null,
             progress: Progress::default(),
         }));
+    }
+
+    /// A piece of a connector, which is at `position` then.
+    pub(super) fn push_at(&mut self, endpoint: EndpointId, count: i64, position: Value) {
+        self.apply(Event::Input(InputPiece {
+            endpoint,
+            changes: TableInput::insertions(rows(count)),
+            errors: RowErrors::default(),
+            bytes: 10 * count as u64,
+            position,
+            progress: Progress::default(),
+        }));
+    }
+
+    pub(super) fn checkpoint(&mut self) -> Result<u64> {
+        self.request(Request::Checkpoint)
+    }
+
+    /// The engine's answer to a snapshot.
+    pub(super) fn snapshot(&mut self) {
+        self.apply(Event::SnapshotTaken(CircuitState {
+            epoch: 0,
+            hasher: highwater_zset::RowHasher::new(0),
+            workers: Vec::new(),
+        }));
+    }
+
+    pub(super) fn written(&mut self) {
+        let written = Written {
+            bytes: 100,
+            files: 1,
+        };
+        self.apply(Event::CheckpointWritten(Ok(written)));
+    }
+
+    pub(super) fn published(&mut self) {
+        self.apply(Event::CheckpointPublished(Ok(CheckpointMetadata {
+            uuid: Uuid::nil(),
+            identifier: None,
+            fingerprint: 0,
+            size: None,
+            steps: None,
+            processed_records: None,
+        })));
+    }
+
+    /// Everything between a snapshot and its publication.
+    pub(super) fn finish_checkpoint(&mut self) {
+        self.snapshot();
+        self.written();
+        self.published();
     }
 
     /// Answers the oldest step: it changed nothing.

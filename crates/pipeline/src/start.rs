@@ -1,0 +1,377 @@
+//! Starts a pipeline: opens its connectors at their positions, its circuit with its state, and its
+//! threads.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+
+use highwater_circuit::checkpoint::restore;
+use highwater_circuit::dataflow::{Dataflow, DataflowConfig, RelationRef};
+use highwater_connectors::error::TransportError;
+use highwater_connectors::input::open_input;
+use highwater_connectors::output::OutputConnector;
+use highwater_storage::Store;
+use highwater_types::connector::{ConfigError, ConnectorConfig};
+use highwater_types::record::PipelineRecord;
+use highwater_zset::{BlockCache, MemoryBudget, RowHasher, StateFiles};
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
+
+use crate::checkpoint_thread::{self, CheckpointWriter};
+use crate::contents::{Contents, Published};
+use crate::controller::{Controller, NewInput, NewOutput};
+use crate::definition::{Definition, ViewSetup, configuration_digest, endpoint_name};
+use crate::engine;
+use crate::error::{Error, Result};
+use crate::event::{Action, EndpointId, Event, OutputMessage};
+use crate::gate::Gate;
+use crate::input_thread::InputPort;
+use crate::moment::TimeSource;
+use crate::output_thread::{self, OutputWriter};
+use crate::performer::{self, Performer, WaitingInputs, spawn};
+use crate::pipeline::{Pipeline, Shared};
+use crate::settings::Settings;
+use crate::storage::{OpenedStorage, SavedPipeline};
+
+/// What the block cache takes of a memory bound; the rest is for batches.
+const CACHE_SHARE: usize = 4;
+/// Bytes of the block cache where memory is not bound: what a restart reads first, and more.
+const CACHE_BYTES_DEFAULT: usize = 256 << 20;
+
+/// Starts a pipeline, paused.
+pub(crate) fn start(
+    definition: Definition,
+    settings: Settings,
+    clock: Arc<dyn TimeSource>,
+    storage: Option<OpenedStorage>,
+) -> Result<Pipeline> {
+    check_labels(&definition)?;
+    let definition = Arc::new(definition);
+    let (store, saved) = match storage {
+        Some(storage) => (Some(storage.store), storage.saved),
+        None => (None, None),
+    };
+    if let Some(saved) = &saved {
+        check_program(&definition, &saved.record)?;
+    }
+    let record = saved.as_ref().map(|saved| &saved.record);
+    let state_files = store.as_ref().map(|store| state_files(store, &settings));
+    let incarnation = Uuid::now_v7();
+    let (events, event_receiver) = channel();
+    let mut controller = Controller::new(
+        definition.clone(),
+        settings.clone(),
+        incarnation,
+        clock.moment(),
+        store.is_some(),
+    );
+    let opening = Opening {
+        definition: &definition,
+        settings: &settings,
+        record,
+    };
+    let inputs = opening.inputs(&mut controller, &events)?;
+    let outputs = opening.outputs(&mut controller)?;
+    let config = DataflowConfig {
+        workers: settings.workers,
+        hasher: RowHasher::new(settings.hash_seed),
+        state_files: state_files.clone(),
+    };
+    let (dataflow, first_actions) = match &saved {
+        Some(saved) => restored(&opening, config, saved, &mut controller, &*clock)?,
+        None => first_step(&definition, config, &mut controller, &*clock)?,
+    };
+    let fingerprint = definition.fingerprint();
+    let (sent_sender, sent) = watch::channel(0);
+    let (ended_sender, ended) = watch::channel(false);
+    let (commands, command_receiver) = channel();
+    let published = Arc::new(Published::default());
+    let mut performer = Performer {
+        commands,
+        checkpoints: None,
+        events: events.clone(),
+        published: published.clone(),
+        sent: sent_sender,
+        ended: ended_sender,
+        inputs,
+        clock: clock.clone(),
+        threads: Vec::new(),
+    };
+    if let (Some(store), Some(state_files)) = (&store, &state_files) {
+        let writer = CheckpointWriter {
+            store: store.clone(),
+            state_files: state_files.clone(),
+            retained_checkpoints: settings.retained_checkpoints,
+            fingerprint,
+        };
+        start_checkpoints(&mut performer, writer)?;
+    }
+    start_threads(&mut performer, outputs, dataflow, command_receiver)?;
+    for action in first_actions {
+        performer.perform(action);
+    }
+    let thread = spawn("controller", move || {
+        performer::run(controller, performer, &event_receiver, clock.as_ref());
+    })?;
+    Ok(Pipeline::new(Shared {
+        definition,
+        settings,
+        incarnation,
+        events,
+        published,
+        sent,
+        ended,
+        store,
+        state_files,
+        controller: Mutex::new(Some(thread)),
+    }))
+}
+
+fn state_files(store: &Store, settings: &Settings) -> StateFiles {
+    let bytes_max = settings.state_memory_bytes_max;
+    let cache_bytes = bytes_max.map_or(CACHE_BYTES_DEFAULT, |bytes| bytes / CACHE_SHARE);
+    let batch_bytes = bytes_max.map_or(usize::MAX, |bytes| bytes - bytes / CACHE_SHARE);
+    StateFiles {
+        files: store.files().clone(),
+        worker: 0,
+        cache: BlockCache::new(cache_bytes),
+        budget: MemoryBudget::new(batch_bytes),
+    }
+}
+
+fn start_checkpoints(performer: &mut Performer, writer: CheckpointWriter) -> Result<()> {
+    let (sender, receiver) = channel();
+    let events = performer.events.clone();
+    performer.checkpoints = Some(sender);
+    performer.threads.push(spawn("checkpoint", move || {
+        checkpoint_thread::run(&writer, &receiver, &events);
+    })?);
+    Ok(())
+}
+
+fn start_threads(
+    performer: &mut Performer,
+    outputs: Vec<OpenedOutput>,
+    dataflow: Dataflow,
+    commands: Receiver<engine::Command>,
+) -> Result<()> {
+    for (id, name, writer, messages) in outputs {
+        let events = performer.events.clone();
+        performer
+            .threads
+            .push(spawn(&format!("output-{name}"), move || {
+                output_thread::run(writer, id, messages, &events);
+            })?);
+    }
+    let (events, clock) = (performer.events.clone(), performer.clock.clone());
+    performer.threads.push(spawn("engine", move || {
+        engine::run(dataflow, &commands, &events, &clock);
+    })?);
+    Ok(())
+}
+
+/// Starts the dataflow and makes the first step, without input.
+fn first_step(
+    definition: &Definition,
+    config: DataflowConfig,
+    controller: &mut Controller,
+    clock: &dyn TimeSource,
+) -> Result<(Dataflow, Vec<Action>)> {
+    let mut dataflow = Dataflow::start(Arc::new(definition.plan_with_table_views()), config)?;
+    let before = clock.now();
+    let first = dataflow.step(Vec::new())?;
+    let busy = clock.now().saturating_sub(before);
+    let actions = controller.begin(first, busy, clock.moment());
+    Ok((dataflow, actions))
+}
+
+/// Starts the dataflow with the state of a checkpoint.
+fn restored(
+    opening: &Opening<'_>,
+    config: DataflowConfig,
+    saved: &SavedPipeline,
+    controller: &mut Controller,
+    clock: &dyn TimeSource,
+) -> Result<(Dataflow, Vec<Action>)> {
+    let plan = Arc::new(opening.definition.plan_with_table_views());
+    let cache = config.state_files.as_ref().map_or_else(
+        || BlockCache::new(0),
+        |state_files| state_files.cache.clone(),
+    );
+    let steps = saved.record.steps;
+    let mut open = |name: &str| saved.checkpoint.open_batch(name);
+    let state = restore(
+        &plan,
+        config.hasher,
+        steps,
+        &saved.workers,
+        &cache,
+        &mut open,
+    )?;
+    let dataflow = Dataflow::restore(plan, config, state.state)?;
+    controller.restore(&saved.record, &mut || opening.settings.http_gate());
+    let contents = Contents::restored(steps, dataflow.contents());
+    let actions = controller.begin_restored(contents, clock.moment());
+    Ok((dataflow, actions))
+}
+
+/// The checkpoint's program must be this one.
+fn check_program(definition: &Definition, record: &PipelineRecord) -> Result<()> {
+    let program = definition.recorded_program();
+    let mut differences = Vec::new();
+    for (kind, old, new) in [
+        ("table", &record.program.tables, &program.tables),
+        ("view", &record.program.views, &program.views),
+    ] {
+        for (name, relation) in old {
+            match new.get(name) {
+                None => differences.push(format!("{kind} {name} is gone")),
+                Some(other) if other.operator != relation.operator => {
+                    differences.push(format!("{kind} {name} has changed"));
+                }
+                Some(_) => {}
+            }
+        }
+        let added = new.keys().filter(|name| !old.contains_key(*name));
+        differences.extend(added.map(|name| format!("{kind} {name} is new")));
+    }
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(Error::OtherProgram(format!(
+        "the program is not the one of the checkpoint: {}",
+        differences.join(", ")
+    )))
+}
+
+/// A `start_after` that nothing is labelled with would wait for ever.
+fn check_labels(definition: &Definition) -> Result<()> {
+    let connectors = || definition.tables.iter().flat_map(|table| &table.connectors);
+    for connector in connectors() {
+        for label in connector.start_after.as_slice() {
+            if connectors().any(|other| other.labels.contains(label)) {
+                continue;
+            }
+            let message = format!(
+                "connector `{}` starts after label `{label}`, which no connector has",
+                connector.name()
+            );
+            return Err(ConfigError::new(message).into());
+        }
+    }
+    Ok(())
+}
+
+/// What connectors are opened with.
+struct Opening<'a> {
+    definition: &'a Definition,
+    settings: &'a Settings,
+    record: Option<&'a PipelineRecord>,
+}
+
+impl Opening<'_> {
+    /// Where an input goes on. One whose configuration has changed begins anew.
+    fn input_position(
+        &self,
+        table: &str,
+        endpoint: &str,
+        config: &ConnectorConfig,
+    ) -> Option<Value> {
+        let record = self.record?;
+        let connectors = &record.program.tables.get(table)?.connectors;
+        let is_same = *connectors.get(endpoint)? == configuration_digest(config);
+        let recorded = record.inputs.get(endpoint).filter(|_| is_same)?;
+        Some(recorded.position.clone()).filter(|position| !position.is_null())
+    }
+
+    fn output_position(
+        &self,
+        view: &str,
+        endpoint: &str,
+        config: &ConnectorConfig,
+    ) -> Option<Value> {
+        let record = self.record?;
+        let connectors = &record.program.views.get(view)?.connectors;
+        let is_same = *connectors.get(endpoint)? == configuration_digest(config);
+        let recorded = record.outputs.get(endpoint).filter(|_| is_same)?;
+        Some(recorded.position.clone()).filter(|position| !position.is_null())
+    }
+
+    fn inputs(&self, controller: &mut Controller, events: &Sender<Event>) -> Result<WaitingInputs> {
+        let mut waiting = BTreeMap::new();
+        for (table, setup) in self.definition.tables.iter().enumerate() {
+            let relation = &setup.input.relation().name;
+            for config in &setup.connectors {
+                let name = endpoint_name(relation, config);
+                let start = self.input_position(relation, &name, config);
+                let transport = open_input(config, &setup.input, start).map_err(|source| {
+                    let endpoint = name.clone();
+                    Error::Connector { endpoint, source }
+                })?;
+                let bytes_max = config.max_queued_bytes.unwrap_or(u64::MAX);
+                let gate = Arc::new(Gate::new(config.max_queued_records, bytes_max, true));
+                let endpoint = controller.add_input(NewInput {
+                    name: name.clone(),
+                    table,
+                    gate: gate.clone(),
+                    paused: config.paused,
+                    labels: config.labels.clone(),
+                    start_after: config.start_after.as_slice().to_vec(),
+                });
+                let port = InputPort {
+                    endpoint,
+                    gate,
+                    events: events.clone(),
+                    append_only: setup.append_only,
+                    piece_rows_max: self.settings.step_rows_max,
+                };
+                waiting.insert(endpoint, (name, transport, port));
+            }
+        }
+        Ok(waiting)
+    }
+
+    fn outputs(&self, controller: &mut Controller) -> Result<Vec<OpenedOutput>> {
+        let mut opened = Vec::new();
+        for (view, setup) in self.definition.views.iter().enumerate() {
+            for config in &setup.connectors {
+                let name = endpoint_name(&setup.relation.name, config);
+                let start = self.output_position(&setup.relation.name, &name, config);
+                let writer = open_output(config, setup, self.definition, view, start);
+                let writer = writer.map_err(|source| {
+                    let endpoint = name.clone();
+                    Error::Connector { endpoint, source }
+                })?;
+                let (sender, messages) = mpsc::unbounded_channel();
+                let id = controller.add_output(NewOutput {
+                    name: name.clone(),
+                    relation: RelationRef::View(view),
+                    sender,
+                });
+                opened.push((id, name, writer, messages));
+            }
+        }
+        Ok(opened)
+    }
+}
+
+type OpenedOutput = (
+    EndpointId,
+    String,
+    OutputWriter,
+    mpsc::UnboundedReceiver<OutputMessage>,
+);
+
+fn open_output(
+    config: &ConnectorConfig,
+    setup: &ViewSetup,
+    definition: &Definition,
+    view: usize,
+    start: Option<Value>,
+) -> std::result::Result<OutputWriter, TransportError> {
+    let schema = definition.schema(RelationRef::View(view));
+    let schema = schema.ok_or_else(|| ConfigError::new(format!("there is no view {view}")))?;
+    let connector = OutputConnector::open(config, &setup.relation, schema.clone(), start)?;
+    Ok(OutputWriter { connector, schema })
+}
