@@ -46,6 +46,8 @@ struct Registry {
     being_written: BTreeSet<String>,
     /// Files whose names are not durable.
     unnamed: BTreeMap<String, Weak<StoredFile>>,
+    /// How often a sync of names has failed.
+    names_lost: u64,
     owned: Owned,
 }
 
@@ -168,11 +170,18 @@ impl Files {
         let synced = self.disk.sync_dir(&self.root);
         synced.map_err(|error| {
             let error = Error::io("sync", &self.root, error);
+            self.registry().names_lost += 1;
             for file in pending.values().filter_map(Weak::upgrade) {
                 file.poison(&error);
             }
             error
         })
+    }
+
+    /// How often [`Self::sync_names`] has failed: a name that was given before the last failure, and
+    /// was not durable by then, never is.
+    pub(crate) fn names_lost(&self) -> u64 {
+        self.registry().names_lost
     }
 
     /// Says which files belong to checkpoints: these, and no others.

@@ -19,7 +19,7 @@ use crate::paths;
 
 /// What became of a replacement.
 #[derive(Debug)]
-pub(super) enum Replaced {
+enum Replaced {
     Durably,
     /// The old catalog is there.
     Not(Error),
@@ -27,8 +27,13 @@ pub(super) enum Replaced {
     Perhaps(Error),
 }
 
-/// Replaces the catalog by these bytes.
-pub(super) fn replace(disk: &dyn Disk, root: &Path, bytes: &[u8]) -> Replaced {
+/// Replaces the catalog by these bytes. `sync_names` makes the names at the root durable.
+fn replace(
+    disk: &dyn Disk,
+    root: &Path,
+    bytes: &[u8],
+    sync_names: impl FnOnce() -> Result<()>,
+) -> Replaced {
     let path = root.join(paths::CATALOG);
     let aside = root.join(paths::unfinished(paths::CATALOG));
     if let Err(error) = write_aside(disk, &aside, bytes) {
@@ -49,15 +54,19 @@ pub(super) fn replace(disk: &dyn Disk, root: &Path, bytes: &[u8]) -> Replaced {
             Err(_) => Replaced::Perhaps(error),
         };
     }
-    match disk.sync_dir(root) {
+    match sync_names() {
         Ok(()) => Replaced::Durably,
-        Err(error) => Replaced::Perhaps(Error::io("sync", root, error)),
+        Err(error) => Replaced::Perhaps(error),
     }
 }
 
-/// As [`replace`], where anything but success is an error.
+/// As [`replace`] in a root where nobody writes files yet; anything but success is an error.
 pub(crate) fn replace_catalog(disk: &dyn Disk, root: &Path, bytes: &[u8]) -> Result<()> {
-    match replace(disk, root, bytes) {
+    let sync_names = || {
+        let synced = disk.sync_dir(root);
+        synced.map_err(|error| Error::io("sync", root, error))
+    };
+    match replace(disk, root, bytes, sync_names) {
         Replaced::Durably => Ok(()),
         Replaced::Not(error) => Err(error),
         Replaced::Perhaps(error) => Err(error.indeterminate()),
@@ -88,7 +97,9 @@ impl Store {
         let owned_before = change.owned.clone();
         change.owned.extend(batches.iter().cloned());
         shared.files.set_owned(change.owned.clone());
-        match replace(shared.disk.as_ref(), &shared.root, &bytes) {
+        // Names that others are giving at this moment are concerned if the sync fails.
+        let sync_names = || shared.files.sync_names();
+        match replace(shared.disk.as_ref(), &shared.root, &bytes, sync_names) {
             Replaced::Durably => {
                 change.is_uncertain = false;
                 self.set_entries(entries);

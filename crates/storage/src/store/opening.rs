@@ -102,18 +102,19 @@ impl Store {
         let catalog = read_or_create_catalog(disk.as_ref(), root, &names)?;
         let mut found = inspect_all(disk.as_ref(), root, &catalog, names, &options)?;
         let mut report = found.report();
-        let clean = clean_up(disk.as_ref(), root, &catalog, &found);
-        (report.removed, report.problem) = match clean {
-            Ok((removed, problem)) => (removed, problem),
-            Err(error) => (CollectionReport::default(), Some(error)),
-        };
+        let cleaned = clean_up(disk.as_ref(), root, &catalog, &found);
+        report.removed = cleaned.removed;
+        report.problem = cleaned.problem;
         let files = Files::new(Arc::clone(&disk), root);
         let owned = found.owned();
         files.set_owned(owned.clone());
         report.announce(root);
         let entries = std::mem::take(&mut found.entries);
         let store = Self::assemble(disk, root, options, files, report, Some(lock), entries);
-        store.change().owned = owned;
+        *store.change() = Change {
+            owned,
+            is_uncertain: cleaned.is_uncertain,
+        };
         Ok(store)
     }
 
@@ -226,7 +227,10 @@ fn create_dir_all(disk: &dyn Disk, path: &Path) -> Result<()> {
         Err(error) => return Err(Error::io("create", path, error)),
         Ok(()) => {}
     }
-    sync_name_of(disk, path)
+    sync_name_of(disk, path).inspect_err(|_| {
+        // A second sync would prove nothing: the next try has to make it anew.
+        let _ = disk.remove_dir(path);
+    })
 }
 
 /// Makes the name of a directory durable.
@@ -470,41 +474,43 @@ fn is_foreign(entry: &DirectoryEntry) -> bool {
     }
 }
 
+/// The outcome of [`clean_up`].
+#[derive(Default)]
+struct Cleaned {
+    removed: CollectionReport,
+    problem: Option<Error>,
+    /// The catalog that is seen may not be durable.
+    is_uncertain: bool,
+}
+
 /// Makes what was found durable, and then removes what nobody needs.
-fn clean_up(
-    disk: &dyn Disk,
-    root: &Path,
-    catalog: &Catalog,
-    found: &Found,
-) -> Result<(CollectionReport, Option<Error>)> {
+fn clean_up(disk: &dyn Disk, root: &Path, catalog: &Catalog, found: &Found) -> Cleaned {
+    let mut cleaned = Cleaned::default();
     let plan = match collect::plan(&found.facts, None) {
         Ok(plan) => plan,
         Err(error) => {
-            let written = make_durable(disk, root, catalog, found, &CollectionPlan::default());
-            return Ok((
-                CollectionReport::default(),
-                Some(written.err().unwrap_or(error)),
-            ));
+            cleaned.problem = Some(error);
+            CollectionPlan::default()
         }
     };
-    let mut report = CollectionReport::default();
     // They are never referred to, and their room may be what the catalog needs.
-    collect::remove_unfinished(disk, root, &plan, &mut report);
+    collect::remove_unfinished(disk, root, &plan, &mut cleaned.removed);
     if let Err(error) = make_durable(disk, root, catalog, found, &plan) {
-        let error =
-            error.with_context("checkpoint files that nobody needs are left for the next start");
-        return Ok((report, Some(error)));
+        let context = "files that nobody needs are left, for the catalog cannot be made durable";
+        cleaned.problem = Some(error.with_context(context));
+        cleaned.is_uncertain = true;
+        return cleaned;
     }
     let rest = CollectionPlan {
         unfinished: Vec::new(),
         ..plan
     };
     let removed = collect::execute(disk, root, &rest, &BTreeSet::new());
-    report.folders = removed.folders;
-    report.batches = removed.batches;
-    report.freed_bytes += removed.freed_bytes;
-    report.failures.extend(removed.failures);
-    Ok((report, None))
+    cleaned.removed.folders = removed.folders;
+    cleaned.removed.batches = removed.batches;
+    cleaned.removed.freed_bytes += removed.freed_bytes;
+    cleaned.removed.failures.extend(removed.failures);
+    cleaned
 }
 
 /// Writes the catalog again if there are new marks, or if something is to be deleted: a sync of its

@@ -44,6 +44,8 @@ pub struct NewCheckpoint {
     /// Written, not synced.
     unsynced: Vec<(PathBuf, Arc<dyn DiskFile>)>,
     batches: BTreeMap<String, Arc<StoredFile>>,
+    /// What [`Files::names_lost`](crate::Files) was before the folder had its name.
+    names_lost: u64,
     /// A write failed: it cannot be published.
     failure: Option<Error>,
     /// The folder belongs to the catalog, or may.
@@ -68,6 +70,7 @@ impl Store {
             state_files: BTreeMap::new(),
             unsynced: Vec::new(),
             batches: BTreeMap::new(),
+            names_lost: self.shared.files.names_lost(),
             failure: None,
             is_settled: false,
         };
@@ -143,6 +146,7 @@ impl NewCheckpoint {
         }
         // Those of the batch files, and that of the folder.
         store.shared.files.sync_names()?;
+        self.check_name()?;
         let entries = store.retained_entries(&entry, details.retain);
         let batches: BTreeSet<String> = manifest.batches.into_keys().collect();
         let committed = store.commit(&mut change, entries, &batches);
@@ -173,6 +177,19 @@ impl NewCheckpoint {
             )),
             None => Ok(()),
         }
+    }
+
+    /// # Errors
+    /// If a sync of names failed since the folder was made, on behalf of whomever: that a later one
+    /// succeeded proves nothing.
+    fn check_name(&self) -> Result<()> {
+        if self.store.shared.files.names_lost() == self.names_lost {
+            return Ok(());
+        }
+        let message =
+            "cannot be relied on: a sync of the directory above failed while it was written";
+        let error = Error::new(Kind::Unavailable, &self.folder, message);
+        Err(error.with_remedy("make another checkpoint"))
     }
 
     fn manifest(&self) -> Manifest {

@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use highwater_storage::{Error, Result, Store, paths};
+use highwater_storage::{Disk, Error, Result, Store, paths};
 use uuid::Uuid;
 
 use crate::memory::{Fault, MemoryDisk};
-use crate::support::{batch, checkpoint, options};
+use crate::support::{batch, checkpoint, details, options};
 
 const ROOT: &str = "/data/state";
 
@@ -320,4 +320,99 @@ fn a_file_whose_name_was_not_made_durable_is_not_used_again() {
     assert!(store.entries().is_empty());
     let again = batch(&store, 10).unwrap();
     checkpoint(&store, &[again], 2).unwrap();
+}
+
+fn open(disk: &MemoryDisk) -> Store {
+    Store::open_with(Arc::new(disk.clone()), Path::new(ROOT), options()).unwrap()
+}
+
+#[test]
+fn a_folder_whose_name_was_not_made_durable_is_not_published() {
+    let disk = MemoryDisk::new();
+    let store = open(&disk);
+    let mut other = store.begin().unwrap();
+    other.write_state("state.json", b"{}").unwrap();
+    // The sync of the root's names on behalf of one is about the folder of the other, too.
+    let one = store.begin().unwrap();
+    // Marker and manifest: three calls each; names of the folder; names at the root.
+    disk.set_fault(Some(Fault::Before(disk.calls() + 7)));
+    one.publish(details(2)).unwrap_err();
+    assert_eq!(disk.fired(), ["sync_dir"]);
+    let error = other.publish(details(2)).unwrap_err();
+    assert!(error.to_string().contains("cannot be relied on"), "{error}");
+    assert!(store.entries().is_empty());
+    check_no_garbage(&disk, &store, "both are gone");
+    checkpoint(&store, &[], 2).unwrap();
+}
+
+#[test]
+fn a_start_that_cannot_make_the_catalog_durable_deletes_nothing_yet() {
+    let disk = MemoryDisk::new();
+    let store = open(&disk);
+    let uuid = checkpoint(&store, &[batch(&store, 10).unwrap()], 2)
+        .unwrap()
+        .uuid();
+    let stray = batch(&store, 10).unwrap();
+    // As after a kill.
+    let disk = disk.copy();
+    drop(stray);
+    let before = disk.paths();
+    let calls = {
+        let disk = disk.copy();
+        open(&disk);
+        disk.calls()
+    };
+    let mut refused = 0;
+    for number in 0..calls {
+        let disk = disk.copy();
+        disk.set_fault(Some(Fault::Before(number)));
+        let opened = Store::open_with(Arc::new(disk.clone()), Path::new(ROOT), options());
+        let Ok(store) = opened else {
+            continue;
+        };
+        if store.opening().problem.is_none() {
+            continue;
+        }
+        refused += 1;
+        let is_kept = |path| disk.paths().contains(path);
+        assert!(before.iter().all(is_kept), "call {number}");
+        let error = store.plan_collection(2).unwrap_err();
+        assert!(
+            error.to_string().contains("nothing is collected"),
+            "{error}"
+        );
+        assert_eq!(
+            store.newest_usable().unwrap().checkpoint.unwrap().uuid(),
+            uuid
+        );
+        // The next change of the catalog settles it.
+        checkpoint(&store, &[], 2).unwrap();
+        check_no_garbage(&disk, &store, "settled");
+    }
+    assert!(refused >= 5, "{refused}");
+}
+
+#[test]
+fn a_root_whose_name_is_not_durable_is_made_anew() {
+    let disk = MemoryDisk::new();
+    let calls = {
+        let disk = disk.copy();
+        open(&disk);
+        disk.calls()
+    };
+    let mut removed = 0;
+    for number in 0..calls {
+        let disk = disk.copy();
+        disk.set_fault(Some(Fault::Before(number)));
+        let opened = Store::open_with(Arc::new(disk.clone()), Path::new(ROOT), options());
+        let is_first_sync =
+            opened.is_err() && disk.fired() == ["sync_dir"] && disk.paths().is_empty();
+        if is_first_sync {
+            removed += 1;
+            assert!(disk.list(Path::new(ROOT)).is_err());
+        }
+        drop(opened);
+        checkpoint(&open(&disk), &[], 2).unwrap();
+    }
+    assert_eq!(removed, 2);
 }
