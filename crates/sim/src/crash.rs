@@ -42,9 +42,11 @@ pub struct CrashState {
 /// How many crash states to try of one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Bound {
-    /// All combinations, if there are no more than this.
+    /// All combinations, if there are no more than this. Otherwise nothing, everything, and:
     pub exhaustive: usize,
-    /// Otherwise so many random ones, besides the extremes.
+    /// each single effect missing, and each single one alone;
+    pub has_singles: bool,
+    /// so many random ones.
     pub random: usize,
     pub seed: u64,
 }
@@ -131,7 +133,8 @@ impl Crash {
     fn sampled(&self, bound: Bound) -> Vec<Vec<usize>> {
         let count = self.effects.len();
         let mut all = vec![vec![0; count], vec![1; count]];
-        for effect in 0..count {
+        let singles = if bound.has_singles { count } else { 0 };
+        for effect in 0..singles {
             for outcome in 0..self.outcomes(effect) {
                 let mut others_lost = vec![0; count];
                 others_lost[effect] = outcome;

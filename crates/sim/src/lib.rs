@@ -4,11 +4,19 @@
 //! after a loss of power enumerates what may be left ([`crash`]).
 
 pub mod contract;
+pub mod corruption;
 pub mod crash;
 mod damage;
+pub mod enumeration;
 pub mod faults;
+mod hunt;
+pub mod model;
+pub mod mutants;
+pub mod oracle;
+pub mod report;
 pub mod sim_disk;
 pub mod trace;
+pub mod workload;
 mod world;
 
 pub use crash::{Bound, Crash, CrashState};

@@ -4,7 +4,7 @@
 //! ([`SimDisk::clone`]) are one disk. The processes that use it end with [`SimDisk::kill`], which
 //! keeps everything that was written, or with [`SimDisk::crash`], a loss of power.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -36,10 +36,16 @@ pub(crate) struct Shared {
     open_files_max: Option<usize>,
     /// Cloned into every open file: the count of clones is the count of open files.
     open_files: Arc<()>,
-    /// Which guard holds a lock. The holder's process id is in the file.
-    locks: BTreeMap<NodeId, u64>,
+    locks: BTreeMap<NodeId, LockHolder>,
+    /// Their calls fail, and are not counted.
+    dead_processes: BTreeSet<u32>,
     guards: u64,
     next_process_id: u32,
+}
+
+struct LockHolder {
+    process_id: u32,
+    guard: u64,
 }
 
 impl fmt::Debug for SimDisk {
@@ -71,6 +77,7 @@ impl SimDisk {
             open_files_max: None,
             open_files: Arc::default(),
             locks: BTreeMap::new(),
+            dead_processes: BTreeSet::new(),
             guards: 0,
             next_process_id: FIRST_PROCESS_ID + 1,
         };
@@ -109,6 +116,19 @@ impl SimDisk {
             shared: Arc::clone(&self.shared),
             process_id,
         }
+    }
+
+    /// This process is killed, and another one starts on the same disk: everything that was written
+    /// is there, and no more durable than before. The plan and the numbers of the calls go on.
+    #[must_use]
+    pub fn restart(&self) -> Self {
+        let mut shared = self.shared();
+        shared.dead_processes.insert(self.process_id);
+        shared
+            .locks
+            .retain(|_, holder| holder.process_id != self.process_id);
+        drop(shared);
+        self.other_process()
     }
 
     /// A copy of this disk as another process finds it when this one was killed: everything that was
@@ -167,6 +187,21 @@ impl SimDisk {
             .collect()
     }
 
+    /// Folders that exist.
+    pub fn folders(&self) -> BTreeSet<PathBuf> {
+        let shared = self.shared();
+        let walked = shared.world.walk().into_iter();
+        let folders = walked.filter(|(_, id)| !shared.world.is_file(*id));
+        folders.map(|(path, _)| PathBuf::from(path)).collect()
+    }
+
+    /// How many of the calls may have changed something.
+    pub fn changing_calls(&self) -> usize {
+        let shared = self.shared();
+        let changing = shared.calls.iter().filter(|call| call.kind.is_changing());
+        changing.count()
+    }
+
     /// One call: its number, its fault, its place in the trace.
     fn call<T>(
         &self,
@@ -174,6 +209,9 @@ impl SimDisk {
         act: impl FnOnce(&mut Shared) -> io::Result<T>,
     ) -> io::Result<T> {
         let mut shared = self.shared();
+        if shared.dead_processes.contains(&self.process_id) {
+            return Err(Fault::Stop.error());
+        }
         let number = shared.calls.len() as u64 + 1;
         let fault = if shared.is_stopped {
             Some(Fault::Stop)
@@ -395,10 +433,17 @@ impl Disk for SimDisk {
                 return Ok(Lock::Taken { holder });
             }
             let id = self.process_id.to_string();
-            shared.world.content_mut(node).rewrite(id.as_bytes());
+            let room = shared.free_bytes() + shared.world.content(node).len() as u64;
+            // The lock holds without it.
+            let text = if room < id.len() as u64 { "" } else { &id };
+            shared.world.content_mut(node).rewrite(text.as_bytes());
             shared.guards += 1;
             let guard = shared.guards;
-            shared.locks.insert(node, guard);
+            let holder = LockHolder {
+                process_id: self.process_id,
+                guard,
+            };
+            shared.locks.insert(node, holder);
             Ok(Lock::Held(Box::new(SimLock {
                 disk: self.clone(),
                 node,
@@ -492,7 +537,8 @@ impl LockGuard for SimLock {}
 impl Drop for SimLock {
     fn drop(&mut self) {
         let mut shared = self.disk.shared();
-        if shared.locks.get(&self.node) == Some(&self.guard) {
+        let holder = shared.locks.get(&self.node);
+        if holder.is_some_and(|holder| holder.guard == self.guard) {
             shared.locks.remove(&self.node);
         }
     }

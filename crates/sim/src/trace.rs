@@ -28,6 +28,16 @@ pub enum CallKind {
     Sync,
 }
 
+impl CallKind {
+    /// It may change what is on the disk, or what of it is durable.
+    pub fn is_changing(self) -> bool {
+        !matches!(
+            self,
+            Self::Open | Self::List | Self::FreeBytes | Self::Len | Self::Read
+        )
+    }
+}
+
 /// One call.
 #[derive(Clone, Debug)]
 pub struct Call {

@@ -11,6 +11,7 @@ use highwater_storage::disk::{Disk, DiskFile, Lock};
 
 const ALL: Bound = Bound {
     exhaustive: 100_000,
+    has_singles: false,
     random: 0,
     seed: 0,
 };
@@ -183,6 +184,7 @@ fn crash_beyond_the_bound_tries_the_extremes_and_random_ones() {
     }
     let bound = Bound {
         exhaustive: 1000,
+        has_singles: true,
         random: 50,
         seed: 7,
     };
@@ -228,6 +230,21 @@ fn kill_keeps_what_was_written_and_makes_nothing_durable() {
     let everything = next.crash().everything().disk;
     assert!(picture(&everything).starts_with("/a=x /lock=4"));
     assert_eq!(everything.crash().effects(), 0);
+}
+
+#[test]
+fn restart_ends_a_process_and_counts_on() {
+    let disk = SimDisk::new();
+    let file = write(&disk, "/a", b"x");
+    let _guard = disk.lock(path("/lock")).unwrap();
+    let calls = disk.call_count();
+    let next = disk.restart();
+    assert!(file.append(b"y").is_err() && disk.list(path("/")).is_err());
+    assert_eq!((next.call_count(), next.is_stopped()), (calls, false));
+    assert_eq!(next.read(path("/a")), b"x");
+    assert!(matches!(next.lock(path("/lock")), Ok(Lock::Held(_))));
+    assert_eq!(next.call_count(), calls + 1);
+    assert_eq!(picture(&next.crash().nothing().disk), "");
 }
 
 #[test]

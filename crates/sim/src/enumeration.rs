@@ -1,0 +1,328 @@
+//! Workloads that are stopped or refused at every call, and recoveries from every disk that may be
+//! left (X1), recoveries that are stopped in turn (X2).
+
+use rand::seq::IteratorRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::crash::{Bound, Crash};
+use crate::faults::{Fault, FaultPlan};
+use crate::model::{Model, Range};
+use crate::oracle::{Door, Oracle, plain_door};
+use crate::report::Report;
+use crate::sim_disk::SimDisk;
+use crate::workload::{Run, Workload, prepared_disk, run};
+
+/// Calls of the trace that a story ends with.
+const CALLS_TOLD: usize = 12;
+
+/// How many recoveries in a row are stopped.
+const DEPTH: u32 = 3;
+
+/// Runs cases, compares, and counts.
+pub struct Harness {
+    pub door: Door,
+    pub report: Report,
+    /// Crash states per moment.
+    pub bound: Bound,
+    /// One crash state of so many is recovered from with stops in between.
+    pub one_deep_of: u32,
+    /// After so many failures there is nothing more to learn.
+    pub failures_max: u64,
+    choice: ChaCha8Rng,
+}
+
+impl Harness {
+    pub fn new(name: impl Into<String>, seed: u64) -> Self {
+        Self {
+            door: plain_door(),
+            report: Report::new(name, seed),
+            bound: Bound {
+                exhaustive: 64,
+                has_singles: true,
+                random: 16,
+                seed,
+            },
+            one_deep_of: u32::MAX,
+            failures_max: 5,
+            choice: ChaCha8Rng::seed_from_u64(seed),
+        }
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.report.failed >= self.failures_max
+    }
+
+    fn next_bound(&mut self) -> Bound {
+        Bound {
+            seed: self.choice.random(),
+            ..self.bound
+        }
+    }
+
+    /// Runs a workload with these faults; what must not happen while it runs is a failure.
+    pub fn case(&mut self, workload: &Workload, plan: FaultPlan, what: &str) -> Run {
+        self.case_on(workload, what, |disk| disk.set_plan(plan))
+    }
+
+    fn case_on(&mut self, workload: &Workload, what: &str, prepare: impl FnOnce(&SimDisk)) -> Run {
+        let (disk, foreign) = prepared_disk(workload.has_new_root);
+        prepare(&disk);
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            run(workload, disk.clone(), foreign.clone(), &self.door)
+        }));
+        self.report.cases += 1;
+        let run = outcome.unwrap_or_else(|payload| Run {
+            disk: disk.clone(),
+            model: Model::new(foreign),
+            refusals: Vec::new(),
+            violations: vec![format!(
+                "panicked: {}",
+                crate::oracle::panic_text(&*payload)
+            )],
+        });
+        self.report.count_fired(&run.disk.fired());
+        if let Some(violation) = run.violations.first() {
+            self.fail(
+                &format!("{}, {what}", workload.name),
+                &run.disk,
+                None,
+                violation,
+            );
+        }
+        run
+    }
+
+    /// X1: stops at every call, and recovers from everything that may be left.
+    pub fn stop_everywhere(&mut self, workload: &Workload) {
+        let whole = self.case(workload, FaultPlan::none(), "not stopped");
+        if let Some(refusal) = whole.refusals.first() {
+            self.fail(
+                &workload.name,
+                &whole.disk,
+                None,
+                &format!("refused: {refusal}"),
+            );
+        }
+        let total = whole.disk.call_count();
+        let mut before = None;
+        for call in 1..=total + 1 {
+            if self.is_done() {
+                return;
+            }
+            let what = format!("stopped at call {call} of {total}");
+            let run = self.case(workload, FaultPlan::stop_at(call), &what);
+            // Where nothing was changed and nothing was promised, the disks are the same again.
+            let moment = (run.disk.changing_calls(), run.model.version);
+            let is_last_changing = run
+                .disk
+                .calls()
+                .last()
+                .is_some_and(|call| call.kind.is_changing());
+            if before.replace((moment, is_last_changing)) != Some((moment, is_last_changing)) {
+                self.recover_everywhere(&format!("{}, {what}", workload.name), &run);
+            }
+        }
+    }
+
+    /// Refuses every call in every way that it can be refused, lets the workload go on, and recovers.
+    pub fn refuse_everywhere(&mut self, workload: &Workload, faults: &[Fault]) {
+        let whole = self.case(workload, FaultPlan::none(), "not refused");
+        for call in whole.disk.calls() {
+            for fault in faults.iter().filter(|fault| fault.applies_to(call.kind)) {
+                if self.is_done() {
+                    return;
+                }
+                let what = format!("{fault} at call {call}");
+                let plan = FaultPlan::none().with(call.number, *fault);
+                let run = self.case(workload, plan, &what);
+                if !run.disk.unfired().is_empty() {
+                    self.fail(
+                        &workload.name,
+                        &run.disk,
+                        None,
+                        &format!("never fired: {what}"),
+                    );
+                }
+                self.recover_everywhere(&format!("{}, {what}", workload.name), &run);
+            }
+        }
+    }
+
+    /// Runs a workload with less and less room, and fewer and fewer open files; each time the limit is
+    /// lifted afterwards.
+    pub fn run_short(&mut self, workload: &Workload, step_bytes: usize) {
+        let whole = self.case(workload, FaultPlan::none(), "with room");
+        let used_bytes: u64 = whole.disk.files().values().sum();
+        for limit in (0..=used_bytes + 2000).step_by(step_bytes) {
+            let what = format!("room for {limit} bytes");
+            let run = self.case_on(workload, &what, |disk| disk.set_space_bytes(Some(limit)));
+            run.disk.set_space_bytes(None);
+            self.recover_everywhere(&format!("{}, {what}", workload.name), &run);
+        }
+        for limit in 0..8 {
+            let what = format!("{limit} open files");
+            let run = self.case_on(workload, &what, |disk| disk.set_open_files_max(Some(limit)));
+            run.disk.set_open_files_max(None);
+            self.recover_everywhere(&format!("{}, {what}", workload.name), &run);
+        }
+    }
+
+    /// A loss of power, in all its forms, and a mere end of the process.
+    pub fn recover_everywhere(&mut self, what: &str, run: &Run) {
+        let killed = run.disk.kill();
+        self.recover(&format!("{what}, killed"), &killed, &run.model, None, true);
+        let crash = run.disk.crash();
+        let bound = self.next_bound();
+        for (number, state) in crash.states(bound).into_iter().enumerate() {
+            if self.is_done() {
+                return;
+            }
+            let cause = Some((&crash, state.choices.as_slice()));
+            let copy = state.disk.kill();
+            // The first one has lost everything that may be lost.
+            let is_good = self.recover(what, &state.disk, &run.model, cause, number == 0);
+            if is_good && self.choice.random_ratio(1, self.one_deep_of) {
+                self.stop_recovery(&format!("{what}, then"), &copy, &run.model, DEPTH);
+            }
+        }
+        let one_killed_of = (self.one_deep_of / 8).max(1);
+        if !self.is_done() && self.choice.random_ratio(1, one_killed_of) {
+            self.stop_recovery(
+                &format!("{what}, killed, then"),
+                &run.disk.kill(),
+                &run.model,
+                3,
+            );
+        }
+    }
+
+    fn recover(
+        &mut self,
+        what: &str,
+        disk: &SimDisk,
+        model: &Model,
+        cause: Option<(&Crash, &[usize])>,
+        goes_on: bool,
+    ) -> bool {
+        let oracle = Oracle {
+            door: &self.door,
+            model,
+            goes_on,
+        };
+        let outcome = oracle.recover(disk, &mut None);
+        self.report.crash_states += 1;
+        match outcome {
+            Ok(list) => {
+                let path = if list.is_empty() { "empty" } else { "listed" };
+                self.report.took(path);
+                true
+            }
+            Err(violation) => {
+                self.fail(what, disk, cause, &violation);
+                false
+            }
+        }
+    }
+
+    /// X2: the recovery itself is stopped, `depth` deep.
+    pub fn stop_recovery(&mut self, what: &str, disk: &SimDisk, model: &Model, depth: u32) {
+        let probe = disk.kill();
+        let oracle = |model| Oracle {
+            door: &self.door,
+            model,
+            goes_on: false,
+        };
+        if oracle(model).recover(&probe, &mut None).is_err() {
+            // Found and told without a stop as well.
+            return;
+        }
+        let total = probe.call_count();
+        let stops = if depth == DEPTH { 4 } else { 1 };
+        for call in (1..=total).choose_multiple(&mut self.choice, stops) {
+            let stopped = disk.kill();
+            stopped.set_plan(FaultPlan::stop_at(call));
+            let mut told = None;
+            let outcome = Oracle {
+                door: &self.door,
+                model,
+                goes_on: false,
+            }
+            .recover(&stopped, &mut told);
+            self.report.cases += 1;
+            self.report.count_fired(&stopped.fired());
+            let what = format!("{what} recovery stopped at call {call} of {total}");
+            if let Err(violation) = outcome
+                && (violation.starts_with("panicked") || !stopped.is_stopped())
+            {
+                self.fail(&what, &stopped, None, &violation);
+            }
+            let mut narrowed = model.clone();
+            if let Some(told) = told {
+                narrowed.possible = vec![Range::exactly(&told)];
+            }
+            self.recover_deep(&what, &stopped, &narrowed, depth - 1);
+            if self.is_done() {
+                return;
+            }
+        }
+    }
+
+    fn recover_deep(&mut self, what: &str, stopped: &SimDisk, model: &Model, depth: u32) {
+        self.report
+            .took(if depth == 0 { "three deep" } else { "deep" });
+        let crash = stopped.crash();
+        let bound = Bound {
+            exhaustive: 16,
+            has_singles: false,
+            random: 8,
+            seed: self.choice.random(),
+        };
+        let states = crash.states(bound);
+        let chosen = states.iter().choose_multiple(&mut self.choice, 2);
+        for state in chosen {
+            let copy = state.disk.kill();
+            let cause = Some((&crash, state.choices.as_slice()));
+            let is_good = self.recover(what, &state.disk, model, cause, false);
+            if is_good && depth > 0 {
+                self.stop_recovery(&format!("{what}, then"), &copy, model, depth);
+            }
+        }
+        let killed = stopped.kill();
+        if self.recover(
+            &format!("{what}, killed"),
+            &stopped.kill(),
+            model,
+            None,
+            false,
+        ) && depth > 0
+        {
+            self.stop_recovery(&format!("{what}, killed, then"), &killed, model, depth);
+        }
+    }
+
+    /// Tells what happened, so that it can be understood without running it again.
+    pub fn fail(
+        &mut self,
+        what: &str,
+        disk: &SimDisk,
+        cause: Option<(&Crash, &[usize])>,
+        violation: &str,
+    ) {
+        let calls = disk.calls();
+        let first = calls.len().saturating_sub(CALLS_TOLD);
+        let calls: Vec<String> = calls[first..]
+            .iter()
+            .map(|call| format!("  {call}"))
+            .collect();
+        let cause = cause.map_or_else(String::new, |(crash, choices)| {
+            format!("\nloss of power:\n{}", crash.describe(choices))
+        });
+        let seed = self.report.seed;
+        let story = format!(
+            "{what} (seed {seed}): {violation}{cause}\nlast calls:\n{}",
+            calls.join("\n")
+        );
+        self.report.fail(story);
+    }
+}
