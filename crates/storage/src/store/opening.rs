@@ -450,19 +450,11 @@ impl Found {
         known.flatten().collect()
     }
 
-    /// The batch files that belong to checkpoints: as long as a manifest cannot be read, all that
-    /// are there.
+    /// The batch files that belong to checkpoints. Those of a manifest that cannot be read are not
+    /// among them, but nobody can get a handle of them through it; and what is owned through other
+    /// manifests stays so until all can be read.
     fn owned(&self) -> BTreeSet<String> {
-        let mut owned: BTreeSet<String> = self.needed().into_iter().cloned().collect();
-        if self
-            .facts
-            .checkpoints
-            .iter()
-            .any(|facts| facts.batches.is_err())
-        {
-            owned.extend(self.batch_files().map(|(name, _)| name.clone()));
-        }
-        owned
+        self.needed().into_iter().cloned().collect()
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use highwater_storage::error::Kind;
-use highwater_storage::{LocalDisk, Store, paths};
+use highwater_storage::{Digest, LocalDisk, Store, paths};
 
 use crate::memory::{Fault, MemoryDisk};
 use crate::support::{Root, batch, checkpoint, details, names, now, options, uuids};
@@ -442,4 +442,19 @@ fn files_are_never_collected_under_the_hands_of_their_writers() {
         .filter(|name| name.starts_with('w'))
         .count();
     assert_eq!(batches, 1);
+}
+
+#[test]
+fn a_file_that_is_in_use_by_now_is_not_deleted_by_an_older_plan() {
+    let root = Root::new();
+    let store = root.open();
+    let name = paths::batch_file(0, uuid::Uuid::now_v7());
+    fs::write(root.file(&name), b"abc").unwrap();
+    let plan = store.plan_collection(1).unwrap();
+    assert_eq!(plan.batches, [(name.clone(), 3)]);
+    let file = store.files().open(&name, 3, Digest::of(b"abc")).unwrap();
+    assert_eq!(store.collect(&plan).unwrap().batches, 0);
+    assert!(file.path().exists());
+    drop(file);
+    assert!(!root.file(&name).exists());
 }
