@@ -2,7 +2,9 @@
 //!
 //! Everything goes through [`disk::Disk`], the door to the file system: in production it is
 //! [`local::LocalDisk`], under the simulator a disk that loses what was not synced. [`files::Files`]
-//! makes and opens the immutable files of a storage root.
+//! makes and opens the immutable files of a storage root, and [`store::Store`] knows which checkpoint
+//! needs which of them: it publishes, reads, verifies, collects, accounts for and forks checkpoints.
+//! What is on disk, and what a crash leaves of it, is described in `docs/internals/storage-root.md`.
 //!
 //! This crate knows nothing of Arrow, of operators or of HTTP: a file is bytes with a name, a size
 //! and a digest.
