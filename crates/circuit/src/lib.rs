@@ -6,6 +6,7 @@
 //!
 //! This crate knows nothing of DataFusion, tokio, connectors or HTTP.
 
+pub mod bootstrap;
 pub mod builder;
 pub mod checkpoint;
 pub mod dataflow;

@@ -10,8 +10,8 @@ use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field, Schema};
 use highwater_zset::{
-    Batch, Delta, Keys, Layout, MergeService, Merger, OrderColumn, ReadLimit, RowHasher, Snapshot,
-    Spine,
+    AnyBatch, Batch, Delta, Keys, Layout, MergeService, Merger, OrderColumn, ReadLimit, RowHasher,
+    Snapshot, Spine,
 };
 
 const STEP_ROWS: i64 = 100_000;
@@ -122,11 +122,9 @@ fn measure_from_delta(layout: &Arc<Layout>) {
 }
 
 fn merge(layout: &Arc<Layout>, inputs: &[Arc<Batch>]) -> Batch {
-    let mut merger = Merger::new(Arc::clone(layout), inputs.to_vec());
-    merger
-        .work(&mut usize::MAX.clone())
-        .expect("no overflow")
-        .expect("fuel is enough")
+    let inputs = inputs.iter().cloned().map(AnyBatch::Memory);
+    let merger = Merger::new(Arc::clone(layout), inputs.collect());
+    merger.run().expect("no overflow")
 }
 
 fn measure_merge(layout: &Arc<Layout>) {

@@ -243,24 +243,37 @@ impl Snapshot {
         groups::read_groups(self, keys, limit)
     }
 
-    /// All contents, consolidated and in order, in pieces of bounded size.
+    /// All contents, consolidated and in order.
     ///
     /// # Errors
-    /// If a sum of weights overflows, or Arrow refuses.
+    /// As [`Self::pieces`].
     pub fn scan(&self) -> Result<Vec<Delta>> {
         if let ([only], []) = (&*self.batches, &*self.files) {
             return Ok(vec![only.to_delta()]);
         }
-        let mut merger = Merger::in_pieces(
-            Arc::clone(&self.layout),
+        self.pieces().collect()
+    }
+
+    /// All contents, consolidated and in order, in pieces of bounded size that are made when they are
+    /// asked for: contents may be larger than memory.
+    ///
+    /// # Errors
+    /// A piece is an error if a sum of weights overflows, a file cannot be read, or Arrow refuses;
+    /// nothing follows it.
+    pub fn pieces(&self) -> impl Iterator<Item = Result<Delta>> + use<> {
+        let layout = Arc::clone(&self.layout);
+        let mut merger = Some(Merger::in_pieces(
+            layout,
             self.batches().collect(),
             SCAN_PIECE_ROWS,
-        );
-        let mut pieces = Vec::new();
-        while let Some(piece) = merger.next_piece()? {
-            pieces.push(piece);
-        }
-        Ok(pieces)
+        ));
+        std::iter::from_fn(move || {
+            let piece = merger.as_mut()?.next_piece().transpose();
+            if !matches!(piece, Some(Ok(_))) {
+                merger = None;
+            }
+            piece
+        })
     }
 
     /// Stored rows; consolidation may leave fewer.

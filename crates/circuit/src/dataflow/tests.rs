@@ -1,5 +1,6 @@
 //! Whole circuits against a plain reference, with one and more workers.
 
+mod bootstrap;
 mod failures;
 mod programs;
 mod reference;

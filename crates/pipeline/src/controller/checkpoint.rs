@@ -148,6 +148,14 @@ impl Checkpoints {
         self.suspension != Suspension::None
     }
 
+    /// The pipeline goes on from this record: it need not be written again.
+    pub(super) fn note_restored(&mut self, record: &PipelineRecord) {
+        self.last = Some(Recorded {
+            step: record.steps,
+            inputs: record.inputs.clone(),
+        });
+    }
+
     /// The timer starts now.
     pub(super) fn start_timer(&mut self, now: Duration) {
         self.due = self.interval.map(|interval| now + interval);

@@ -75,6 +75,7 @@ impl Controller {
         self.initial_start_time = record.initial_start_time;
         self.transaction.set_last_id(record.last_transaction_id);
         self.steps.restore(record.steps, record.counters);
+        self.checkpoints.note_restored(record);
         for (name, recorded) in &record.inputs {
             let tables = self.definition.tables.iter();
             let table = tables

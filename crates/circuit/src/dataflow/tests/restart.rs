@@ -26,7 +26,7 @@ use crate::plan::{
 use crate::table_input::TableInput;
 
 const KINDS: usize = 17;
-const STEPS: usize = 6;
+pub(super) const STEPS: usize = 6;
 
 /// Number and state of every kind of operator.
 fn kind(plan: &Plan, operator: &OperatorSpec) -> (usize, bool) {
@@ -51,7 +51,7 @@ fn kind(plan: &Plan, operator: &OperatorSpec) -> (usize, bool) {
     }
 }
 
-fn hasher() -> RowHasher {
+pub(super) fn hasher() -> RowHasher {
     RowHasher::weakened(11, 9)
 }
 
@@ -62,46 +62,79 @@ fn order(column: usize) -> Vec<OrderColumn> {
     }]
 }
 
-fn every_kind() -> Plan {
+pub(super) fn every_kind() -> Plan {
+    program(u32::MAX)
+}
+
+/// Sections of [`program`].
+pub(super) const SECTIONS: u32 = 10;
+
+/// The tables, and those views whose sections have their bit in `mask`. Equal definitions are one
+/// node, so that sections share what they have in common.
+pub(super) fn program(mask: u32) -> Plan {
     let mut builder = PlanBuilder::new(hasher());
     let keyed = builder.table("keyed", &schema(3), vec![0], true, "");
     let bag = builder.table("bag", &schema(2), Vec::new(), true, "");
-    let constant = builder.constant(Delta::insertions(batch(2, &[row(&[1, 2]), row(&[7, 8])])));
-    let joined = builder.join(keyed, bag, &[(1, 0)], JoinOptions::default());
-    builder.view("joined", joined, false);
-    let pairs = builder.select(keyed, &[1, 2]);
-    let negated = builder.negate(constant);
-    let united = builder.union(vec![pairs, bag, constant, negated, constant]);
-    builder.view("united", united, true);
-    let anti = builder.semi_join(keyed, bag, &[(1, 0)], true);
-    builder.view("anti", anti, false);
-    let except = builder.set_operation(SetOperation::ExceptAll, &[united, bag]);
-    builder.view("except", except, true);
-    let repeated = builder.flat_map(bag, Arc::new(Repeat), &schema(2));
-    builder.view("repeated", repeated, false);
-    let top = TopKSpec {
-        rank: Rank::RowNumber,
-        offset: 0,
-        fetch: 2,
-        with_rank: true,
+    let united = |builder: &mut PlanBuilder| {
+        let rows = batch(2, &[row(&[1, 2]), row(&[7, 8])]);
+        let constant = builder.constant(Delta::insertions(rows));
+        let pairs = builder.select(keyed, &[1, 2]);
+        let negated = builder.negate(constant);
+        builder.union(vec![pairs, bag, constant, negated, constant])
     };
-    let top = builder.top_k(united, vec![0], order(1), top);
-    builder.view("top", top, true);
-    let numbered = builder.window(
-        keyed,
-        vec![1],
-        order(2),
-        Arc::new(Numbers),
-        &["n".to_owned()],
-    );
-    builder.view("numbered", numbered, false);
-    let single = builder.single_row(keyed, vec![0]);
-    builder.view("single", single, false);
-    let filtered = builder.filter(united, Formula::Less(0, 3).expr());
-    builder.view("filtered", filtered, false);
-    for (name, group) in [("global", Vec::new()), ("grouped", vec![0])] {
-        let aggregated = aggregate(&mut builder, united, &group);
-        builder.view(name, aggregated, name == "global");
+    let has = |section: u32| mask >> section & 1 == 1;
+    if has(0) {
+        let joined = builder.join(keyed, bag, &[(1, 0)], JoinOptions::default());
+        builder.view("joined", joined, false);
+    }
+    if has(1) {
+        let united = united(&mut builder);
+        builder.view("united", united, true);
+    }
+    if has(2) {
+        let anti = builder.semi_join(keyed, bag, &[(1, 0)], true);
+        builder.view("anti", anti, false);
+    }
+    if has(3) {
+        let united = united(&mut builder);
+        let except = builder.set_operation(SetOperation::ExceptAll, &[united, bag]);
+        builder.view("except", except, true);
+    }
+    if has(4) {
+        let repeated = builder.flat_map(bag, Arc::new(Repeat), &schema(2));
+        builder.view("repeated", repeated, false);
+    }
+    if has(5) {
+        let top = TopKSpec {
+            rank: Rank::RowNumber,
+            offset: 0,
+            fetch: 2,
+            with_rank: true,
+        };
+        let united = united(&mut builder);
+        let top = builder.top_k(united, vec![0], order(1), top);
+        builder.view("top", top, true);
+    }
+    if has(6) {
+        let name = &["n".to_owned()];
+        let numbered = builder.window(keyed, vec![1], order(2), Arc::new(Numbers), name);
+        builder.view("numbered", numbered, false);
+    }
+    if has(7) {
+        let single = builder.single_row(keyed, vec![0]);
+        builder.view("single", single, false);
+    }
+    if has(8) {
+        let united = united(&mut builder);
+        let filtered = builder.filter(united, Formula::Less(0, 3).expr());
+        builder.view("filtered", filtered, false);
+    }
+    if has(9) {
+        for (name, group) in [("global", Vec::new()), ("grouped", vec![0])] {
+            let united = united(&mut builder);
+            let aggregated = aggregate(&mut builder, united, &group);
+            builder.view(name, aggregated, name == "global");
+        }
     }
     builder.finish()
 }
@@ -207,7 +240,7 @@ impl GroupFunction for Alternating {
 }
 
 /// Upserts, deletions and new rows, some of them the same as before; the third step is empty.
-fn step(number: usize) -> Vec<(usize, TableInput)> {
+pub(super) fn step(number: usize) -> Vec<(usize, TableInput)> {
     if number == 2 {
         return Vec::new();
     }
@@ -224,12 +257,12 @@ fn step(number: usize) -> Vec<(usize, TableInput)> {
 }
 
 /// A step's output, whatever the number of workers and the order of rows.
-type Said = (
+pub(super) type Said = (
     BTreeMap<usize, BTreeMap<String, i64>>,
     BTreeMap<RelationRef, BTreeMap<String, i64>>,
 );
 
-fn run(dataflow: &mut Dataflow, number: usize) -> Said {
+pub(super) fn run(dataflow: &mut Dataflow, number: usize) -> Said {
     let output = dataflow.step(step(number)).unwrap();
     assert_eq!(output.epoch, number as u64);
     let changes = output
@@ -249,7 +282,7 @@ fn run(dataflow: &mut Dataflow, number: usize) -> Said {
     )
 }
 
-fn summed(deltas: &[Delta]) -> BTreeMap<String, i64> {
+pub(super) fn summed(deltas: &[Delta]) -> BTreeMap<String, i64> {
     let mut rows = BTreeMap::new();
     for delta in deltas {
         for (index, weight) in delta.weights().iter().enumerate() {
@@ -262,7 +295,7 @@ fn summed(deltas: &[Delta]) -> BTreeMap<String, i64> {
     rows
 }
 
-fn config(workers: usize) -> DataflowConfig {
+pub(super) fn config(workers: usize) -> DataflowConfig {
     DataflowConfig::in_memory(workers, hasher())
 }
 
@@ -350,7 +383,7 @@ fn saved_and_restored(plan: &Plan, state: &CircuitState, folder: &Path) -> Circu
     restored.state
 }
 
-fn all_contents(dataflow: &Dataflow) -> BTreeMap<RelationRef, BTreeMap<String, i64>> {
+pub(super) fn all_contents(dataflow: &Dataflow) -> BTreeMap<RelationRef, BTreeMap<String, i64>> {
     let scanned = dataflow.contents().iter().map(|(relation, parts)| {
         let deltas: Vec<Delta> = parts.iter().flat_map(|part| part.scan().unwrap()).collect();
         (*relation, summed(&deltas))

@@ -462,6 +462,8 @@ fn a_record_makes_another_controller_go_on() {
     second
         .request(|reply| Request::SetRunning(true, reply))
         .unwrap();
+    second.checkpoint().unwrap();
+    assert_eq!(second.snapshots, 0, "nothing has changed since the record");
     assert_eq!(second.request(Request::StartTransaction).unwrap(), 2);
     second.request(Request::CommitTransaction).unwrap();
     assert_eq!(second.submitted[0].0, record.steps + 1);
