@@ -151,8 +151,8 @@ impl Bootstrap {
         let mut rows = 0;
         for (table, source) in self.sources.iter().enumerate() {
             let snapshots = source
-                .into_iter()
-                .flat_map(|source| contents(state, source));
+                .iter()
+                .flat_map(|source| contents(state, *source));
             for piece in snapshots.flat_map(Snapshot::pieces) {
                 let piece = piece.map_err(|error| Error::Invalid(error.to_string()))?;
                 for start in (0..piece.len()).step_by(step_rows) {

@@ -6,7 +6,7 @@
 //! - the name of the key `checksum` in the catalog: the entry is not verified then, but the one bit
 //!   that is wrong is in that key and not in what it would have verified.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
@@ -69,10 +69,17 @@ impl Specimen {
         files
     }
 
-    /// Every single bit of every file.
-    pub fn flips(&self) -> Vec<(PathBuf, Damage)> {
-        let files = self.files().into_iter();
-        let flips = files.flat_map(|(path, size_bytes)| {
+    /// One file of each kind, of the newest checkpoint.
+    pub fn one_of_each_kind(&self) -> BTreeMap<PathBuf, u64> {
+        let mut seen = BTreeSet::new();
+        let newest_first = self.files().into_iter().rev();
+        let filled = newest_first.filter(|(_, size_bytes)| *size_bytes > 0);
+        filled.filter(|(path, _)| seen.insert(kind(path))).collect()
+    }
+
+    /// Every single bit of files.
+    pub fn flips(files: BTreeMap<PathBuf, u64>) -> Vec<(PathBuf, Damage)> {
+        let flips = files.into_iter().flat_map(|(path, size_bytes)| {
             (0..size_bytes as usize * 8).map(move |bit| (path.clone(), Damage::Flip(bit)))
         });
         flips.collect()

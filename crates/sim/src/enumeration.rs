@@ -184,6 +184,7 @@ impl Harness {
             let is_good = self.recover(what, &state.disk, &run.model, cause, number == 0);
             if is_good && self.choice.random_ratio(1, self.one_deep_of) {
                 self.stop_recovery(&format!("{what}, then"), &copy, &run.model, DEPTH);
+                self.refuse_recovery(what, &copy, &run.model);
             }
         }
         let one_killed_of = (self.one_deep_of / 8).max(1);
@@ -228,12 +229,12 @@ impl Harness {
     /// X2: the recovery itself is stopped, `depth` deep.
     pub fn stop_recovery(&mut self, what: &str, disk: &SimDisk, model: &Model, depth: u32) {
         let probe = disk.kill();
-        let oracle = |model| Oracle {
+        let oracle = Oracle {
             door: &self.door,
             model,
             goes_on: false,
         };
-        if oracle(model).recover(&probe, &mut None).is_err() {
+        if oracle.recover(&probe, &mut None).is_err() {
             // Found and told without a stop as well.
             return;
         }
@@ -298,6 +299,60 @@ impl Harness {
         ) && depth > 0
         {
             self.stop_recovery(&format!("{what}, killed, then"), &killed, model, depth);
+        }
+    }
+
+    /// X2: the recovery itself is refused something. It may fail, but what it leaves is no worse: a
+    /// checkpoint that could not be read for once is not damaged.
+    pub fn refuse_recovery(&mut self, what: &str, disk: &SimDisk, model: &Model) {
+        let probe = disk.kill();
+        let recover = |disk: &SimDisk, door: &Door| {
+            let oracle = Oracle {
+                door,
+                model,
+                goes_on: false,
+            };
+            oracle.recover(disk, &mut None)
+        };
+        if recover(&probe, &self.door).is_err() {
+            return;
+        }
+        for call in probe
+            .calls()
+            .into_iter()
+            .choose_multiple(&mut self.choice, 6)
+        {
+            let faults = Fault::ALL[1..]
+                .iter()
+                .filter(|fault| fault.applies_to(call.kind));
+            let Some(fault) = faults.choose(&mut self.choice) else {
+                continue;
+            };
+            let refused = disk.kill();
+            refused.set_plan(FaultPlan::none().with(call.number, *fault));
+            let outcome = recover(&refused, &self.door);
+            self.report.cases += 1;
+            self.report.count_fired(&refused.fired());
+            self.report.took("refused recovery");
+            let what = format!("{what}, recovery with {fault} at {call}");
+            match outcome {
+                Err(violation) if violation.starts_with("panicked") => {
+                    self.fail(&what, &refused, None, &violation);
+                }
+                _ => {}
+            }
+            self.recover(
+                &format!("{what}, killed"),
+                &refused.kill(),
+                model,
+                None,
+                false,
+            );
+            let crash = refused.crash();
+            for state in [crash.nothing(), crash.everything()] {
+                let cause = Some((&crash, state.choices.as_slice()));
+                self.recover(&what, &state.disk, model, cause, false);
+            }
         }
     }
 

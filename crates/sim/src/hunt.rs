@@ -22,8 +22,8 @@ impl Harness {
 
     /// Every part of the harness once, in short.
     pub fn hunt_all(&mut self) {
-        self.bound.exhaustive = 32;
-        self.bound.random = 4;
+        self.bound.exhaustive = 8;
+        self.bound.random = 0;
         let parts: [fn(&mut Self); 5] = [
             Self::second_process,
             Self::hunt_by_damage,
@@ -97,7 +97,7 @@ impl Harness {
     }
 
     fn hunt_by_stops(&mut self) {
-        for workload in scripts::written() {
+        for workload in scripts::short() {
             if !self.is_done() {
                 self.stop_everywhere(&workload);
             }
@@ -105,8 +105,10 @@ impl Harness {
     }
 
     fn hunt_by_refusals(&mut self) {
+        self.bound.exhaustive = 0;
+        self.bound.has_singles = false;
         let faults = [Fault::SyncFailed, Fault::ShortWrite, Fault::InputOutput];
-        for workload in scripts::written() {
+        for workload in scripts::short() {
             if !self.is_done() {
                 self.refuse_everywhere(&workload, &faults);
             }

@@ -23,8 +23,9 @@ pub enum Mutant {
     RootSyncLies,
     /// F1: only the folders of checkpoints are forgotten.
     CheckpointFolderSyncLies,
-    /// F1: each sync of the root happens at the next one: removals overtake the catalog.
-    RootSyncLags,
+    /// F1: the root is synced before the catalog is renamed instead of afterwards: removals overtake
+    /// the catalog.
+    RootSyncTooEarly,
     /// X3: nobody syncs files.
     FileSyncLies,
     CatalogSyncLies,
@@ -66,7 +67,7 @@ impl Mutant {
         Self::FolderSyncLies,
         Self::RootSyncLies,
         Self::CheckpointFolderSyncLies,
-        Self::RootSyncLags,
+        Self::RootSyncTooEarly,
         Self::FileSyncLies,
         Self::CatalogSyncLies,
         Self::BatchSyncLies,
@@ -114,7 +115,7 @@ impl Mutant {
         let is_checkpoint = matches!(root_name(&name), RootName::Checkpoint(_));
         match self {
             Self::FolderSyncLies => true,
-            Self::RootSyncLies => !is_checkpoint,
+            Self::RootSyncLies | Self::RootSyncTooEarly => !is_checkpoint,
             Self::CheckpointFolderSyncLies => is_checkpoint,
             _ => false,
         }
@@ -157,7 +158,6 @@ struct MutantDisk {
 #[derive(Debug, Default)]
 struct Memory {
     catalog_renames: u64,
-    late_sync: Option<PathBuf>,
     /// A finished batch file per size.
     by_size: BTreeMap<u64, PathBuf>,
 }
@@ -240,6 +240,9 @@ impl Disk for MutantDisk {
                     return self.inner.remove_file(from);
                 }
             }
+            Mutant::RootSyncTooEarly if kind == FileKind::Catalog => {
+                self.inner.sync_dir(to.parent().unwrap_or(to))?;
+            }
             Mutant::FilesMixedUp if kind == FileKind::Batch && self.mix_up(from, to)? => {
                 return Ok(());
             }
@@ -299,17 +302,6 @@ impl Disk for MutantDisk {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         if self.mutant.forgets_folder(path) {
             return Ok(());
-        }
-        if self.mutant == Mutant::RootSyncLags {
-            let late = self.memory().late_sync.replace(path.to_owned());
-            return late.map_or(Ok(()), |late| match self.inner.sync_dir(&late) {
-                Err(error)
-                    if is_system_error(&error) || error.kind() == io::ErrorKind::NotFound =>
-                {
-                    Ok(())
-                }
-                synced => synced,
-            });
         }
         match self.inner.sync_dir(path) {
             Err(error)

@@ -34,24 +34,27 @@ fn workload(name: &str, steps: Vec<Step>) -> Workload {
 
 /// Each shows something that the others do not.
 pub fn written() -> Vec<Workload> {
-    vec![
-        Workload {
-            has_new_root: true,
-            ..workload(
-                "first checkpoint",
-                vec![write(0, 700), publish(&[0], &[300], 2)],
-            )
-        },
-        workload(
-            "nothing in it",
-            vec![publish(&[], &[], 1), publish(&[], &[], 1)],
-        ),
+    let further = [
         shared_files(),
         pins_and_names(),
         restarts(),
         changed_minds(),
         forks(),
         retention(),
+    ];
+    short().into_iter().chain(further).collect()
+}
+
+/// The shorter half of them.
+pub fn short() -> Vec<Workload> {
+    let first = vec![write(0, 700), publish(&[0], &[300], 2)];
+    let nothing = vec![publish(&[], &[], 1), publish(&[], &[], 1)];
+    vec![
+        Workload {
+            has_new_root: true,
+            ..workload("first checkpoint", first)
+        },
+        workload("nothing in it", nothing),
         kills(),
         two_at_once(),
     ]
