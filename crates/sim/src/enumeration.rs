@@ -317,15 +317,10 @@ impl Harness {
         if recover(&probe, &self.door).is_err() {
             return;
         }
-        for call in probe
-            .calls()
-            .into_iter()
-            .choose_multiple(&mut self.choice, 6)
-        {
-            let faults = Fault::ALL[1..]
-                .iter()
-                .filter(|fault| fault.applies_to(call.kind));
-            let Some(fault) = faults.choose(&mut self.choice) else {
+        let calls = probe.calls();
+        for fault in &Fault::ALL[1..] {
+            let fitting = calls.iter().filter(|call| fault.applies_to(call.kind));
+            let Some(call) = fitting.choose(&mut self.choice) else {
                 continue;
             };
             let refused = disk.kill();
