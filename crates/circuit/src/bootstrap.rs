@@ -76,12 +76,7 @@ impl Bootstrap {
         if before.new_operators.is_empty() && views.is_empty() {
             return Ok(None);
         }
-        let mut cut = Cut {
-            plan,
-            before,
-            roles: vec![None; plan.nodes.len()],
-            missing: BTreeSet::new(),
-        };
+        let mut cut = Cut::new(plan, before);
         for (index, node) in plan.nodes.iter().enumerate() {
             if before.new_operators.contains(&node.id) {
                 cut.need(index);
@@ -90,20 +85,30 @@ impl Bootstrap {
         for view in views {
             cut.need(plan.views[*view].node.0);
         }
-        if cut.missing.is_empty() {
-            return Ok(Some(cut.into_bootstrap(views, hasher)));
-        }
-        Err(NotStored {
-            tables: cut.missing.into_iter().collect(),
-        })
+        let roles = cut.finish()?;
+        Ok(Some(into_bootstrap(plan, before, &roles, views, hasher)))
     }
 
-    /// Stored rows that will be read, by the label of the operator that has them.
-    pub fn rows_to_read(&self, state: &CircuitState) -> u64 {
-        let sources: BTreeSet<OperatorId> = self.sources.iter().flatten().copied().collect();
-        let rows = sources.iter().flat_map(|source| contents(state, *source));
-        rows.map(|snapshot| snapshot.rows_upper_bound() as u64)
-            .sum()
+    /// The operators whose stored rows are read to compute a view, or to know its contents.
+    ///
+    /// # Errors
+    /// If rows are needed that no operator keeps.
+    pub fn sources_of_view(
+        plan: &Plan,
+        before: &Before,
+        view: &ViewDefinition,
+    ) -> std::result::Result<BTreeSet<OperatorId>, NotStored> {
+        let mut cut = Cut::new(plan, before);
+        cut.need(view.node.0);
+        if let Some(contents) = view.contents {
+            cut.need(contents.0);
+        }
+        let roles = cut.finish()?;
+        let sources = roles.into_iter().flatten().filter_map(|role| match role {
+            Role::Source(stored) => stored,
+            Role::Computed => None,
+        });
+        Ok(sources.collect())
     }
 
     /// Computes the state of the new operators and puts it into `state`, which has as many workers as
@@ -150,9 +155,7 @@ impl Bootstrap {
         let mut step = Vec::new();
         let mut rows = 0;
         for (table, source) in self.sources.iter().enumerate() {
-            let snapshots = source
-                .iter()
-                .flat_map(|source| contents(state, *source));
+            let snapshots = source.iter().flat_map(|source| contents(state, *source));
             for piece in snapshots.flat_map(Snapshot::pieces) {
                 let piece = piece.map_err(|error| Error::Invalid(error.to_string()))?;
                 for start in (0..piece.len()).step_by(step_rows) {
@@ -217,7 +220,26 @@ struct Cut<'a> {
     missing: BTreeSet<String>,
 }
 
-impl Cut<'_> {
+impl<'a> Cut<'a> {
+    fn new(plan: &'a Plan, before: &'a Before) -> Self {
+        Self {
+            plan,
+            before,
+            roles: vec![None; plan.nodes.len()],
+            missing: BTreeSet::new(),
+        }
+    }
+
+    /// What every node does, if all rows are there.
+    fn finish(self) -> std::result::Result<Vec<Option<Role>>, NotStored> {
+        if self.missing.is_empty() {
+            return Ok(self.roles);
+        }
+        Err(NotStored {
+            tables: self.missing.into_iter().collect(),
+        })
+    }
+
     fn need(&mut self, index: usize) {
         let mut open = vec![index];
         while let Some(index) = open.pop() {
@@ -253,53 +275,59 @@ impl Cut<'_> {
             _ => Role::Computed,
         }
     }
+}
 
-    fn into_bootstrap(self, views: &[usize], hasher: RowHasher) -> Bootstrap {
-        let mut plan = Plan {
-            nodes: Vec::new(),
-            tables: Vec::new(),
-            views: Vec::new(),
+fn into_bootstrap(
+    whole: &Plan,
+    before: &Before,
+    roles: &[Option<Role>],
+    views: &[usize],
+    hasher: RowHasher,
+) -> Bootstrap {
+    let mut plan = Plan {
+        nodes: Vec::new(),
+        tables: Vec::new(),
+        views: Vec::new(),
+    };
+    let mut sources = Vec::new();
+    let mut targets = BTreeSet::new();
+    let mut new_index = vec![NodeIndex(0); whole.nodes.len()];
+    for (index, node) in whole.nodes.iter().enumerate() {
+        new_index[index] = match roles[index] {
+            None => continue,
+            Some(Role::Source(stored)) => {
+                sources.push(stored);
+                add_source(&mut plan, node, &whole.tables, hasher)
+            }
+            Some(Role::Computed) => {
+                if before.new_operators.contains(&node.id) {
+                    targets.insert(node.id);
+                }
+                let inputs = node.inputs.iter().map(|input| new_index[input.0]);
+                let inputs = inputs.collect();
+                push(
+                    &mut plan,
+                    Node {
+                        inputs,
+                        ..node.clone()
+                    },
+                )
+            }
         };
-        let mut sources = Vec::new();
-        let mut targets = BTreeSet::new();
-        let mut new_index = vec![NodeIndex(0); self.plan.nodes.len()];
-        for (index, node) in self.plan.nodes.iter().enumerate() {
-            new_index[index] = match self.roles[index] {
-                None => continue,
-                Some(Role::Source(stored)) => {
-                    sources.push(stored);
-                    add_source(&mut plan, node, &self.plan.tables, hasher)
-                }
-                Some(Role::Computed) => {
-                    if self.before.new_operators.contains(&node.id) {
-                        targets.insert(node.id);
-                    }
-                    let inputs = node.inputs.iter().map(|input| new_index[input.0]);
-                    let inputs = inputs.collect();
-                    push(
-                        &mut plan,
-                        Node {
-                            inputs,
-                            ..node.clone()
-                        },
-                    )
-                }
-            };
-        }
-        for view in views {
-            let definition = &self.plan.views[*view];
-            plan.views.push(ViewDefinition {
-                node: new_index[definition.node.0],
-                contents: None,
-                ..definition.clone()
-            });
-        }
-        Bootstrap {
-            plan: Arc::new(plan),
-            sources,
-            targets,
-            views: views.to_vec(),
-        }
+    }
+    for view in views {
+        let definition = &whole.views[*view];
+        plan.views.push(ViewDefinition {
+            node: new_index[definition.node.0],
+            contents: None,
+            ..definition.clone()
+        });
+    }
+    Bootstrap {
+        plan: Arc::new(plan),
+        sources,
+        targets,
+        views: views.to_vec(),
     }
 }
 

@@ -85,6 +85,21 @@ impl SavedWorker {
         batches.map(|batch| batch.file.as_str()).collect()
     }
 
+    /// Rows of each operator's first spine, which is its relation if it keeps one.
+    pub fn rows_by_operator(&self) -> BTreeMap<OperatorId, u64> {
+        let first = self.spines.iter().filter(|spine| spine.position == 0);
+        let rows = first.map(|spine| {
+            let rows = spine.batches.iter().map(|batch| batch.rows).sum();
+            (spine.operator, rows)
+        });
+        rows.collect()
+    }
+
+    /// Operators that kept state.
+    pub fn operators(&self) -> BTreeSet<OperatorId> {
+        self.spines.iter().map(|spine| spine.operator).collect()
+    }
+
     /// Where the batches of one spine are, if the operator was there.
     pub fn spine(&self, operator: OperatorId, position: usize) -> Option<&[BatchLocation]> {
         let mut spines = self.spines.iter();

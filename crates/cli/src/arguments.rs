@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Check(CheckOptions),
     /// Print the circuit that a program becomes: as text, or as a picture
     Explain(ExplainOptions),
+    /// Say what differs between two programs, and what starting the new one would compute anew
+    Diff(DiffOptions),
 }
 
 #[derive(Debug, Args)]
@@ -122,6 +124,11 @@ pub(crate) struct RunOptions {
     #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "storage")]
     pub(crate) memory: Option<usize>,
 
+    /// If the program has changed since the checkpoint: compute what is new from stored rows, refuse
+    /// to start, or wait for POST /approve
+    #[arg(long, value_enum, default_value_t, requires = "storage")]
+    pub(crate) bootstrap: Bootstrap,
+
     /// A step waits until this many records are queued …
     #[arg(long, default_value_t = 0, value_name = "RECORDS")]
     pub(crate) min_batch_size: u64,
@@ -133,6 +140,14 @@ pub(crate) struct RunOptions {
     /// A step takes up about this many records when more are queued
     #[arg(long, default_value_t = 100_000, value_name = "RECORDS")]
     pub(crate) max_batch_size: usize,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Bootstrap {
+    #[default]
+    Allow,
+    Reject,
+    AwaitApproval,
 }
 
 /// Bytes of `512MiB`, `4 GB`, `1000000`.
@@ -195,6 +210,30 @@ pub(crate) struct ExplainOptions {
     /// Write to this file instead of stdout
     #[arg(long, short, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  highwater diff old.sql new.sql       tables, views and connectors that differ
+  highwater diff ./state new.sql       the same against the last checkpoint, with the stored rows that
+                                       new and changed views would be computed from
+  highwater diff ./state new.sql --json
+
+Formatting, comments and names of columns inside a view change nothing: views are compared by what
+they compute.")]
+pub(crate) struct DiffOptions {
+    /// The old program, or a directory with checkpoints
+    #[arg(value_name = "OLD")]
+    pub(crate) old: PathBuf,
+
+    /// The new program
+    #[arg(value_name = "NEW")]
+    pub(crate) new: PathBuf,
+
+    /// Print the JSON of POST /diff
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]

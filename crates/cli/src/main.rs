@@ -2,6 +2,7 @@
 
 mod arguments;
 mod check;
+mod diff;
 mod explain;
 mod format;
 mod logging;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
         Command::Run(options) => run::run(options),
         Command::Check(options) => check::check(options),
         Command::Explain(options) => explain::explain(options),
+        Command::Diff(options) => diff::diff(options),
     });
     match result {
         Ok(code) => code,

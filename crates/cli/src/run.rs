@@ -10,17 +10,17 @@ use anyhow::{Context, Result, bail};
 use highwater_connectors::clock::SystemClock;
 use highwater_pipeline::controller::InputProgress;
 use highwater_pipeline::settings::draw_hash_seed;
-use highwater_pipeline::{Definition, OpenedStorage, Pipeline, Settings};
+use highwater_pipeline::{BootstrapPolicy, Definition, OpenedStorage, Pipeline, Settings};
 use highwater_server::{ServerState, serve};
 use highwater_sql::Program;
 use highwater_storage::LocalDisk;
 use tokio::net::TcpListener;
 
-use crate::arguments::{OutputFormat, RunOptions};
+use crate::arguments::{Bootstrap, OutputFormat, RunOptions};
 use crate::program::{Compiled, read, report};
 use crate::progress::Display;
 use crate::views::materialized_views;
-use crate::{format, views};
+use crate::{diff, format, views};
 
 /// How often progress is looked at.
 const POLL: Duration = Duration::from_millis(50);
@@ -83,6 +83,11 @@ fn settings(options: &RunOptions, storage: Option<&OpenedStorage>) -> Settings {
         checkpoint_interval: (!interval.is_zero()).then_some(interval),
         retained_checkpoints: usize::from(options.retain),
         state_memory_bytes_max: options.memory,
+        bootstrap: match options.bootstrap {
+            Bootstrap::Reject => BootstrapPolicy::Reject,
+            // Who waits for approval has it when the pipeline starts.
+            Bootstrap::Allow | Bootstrap::AwaitApproval => BootstrapPolicy::Allow,
+        },
         ..Settings::default()
     }
 }
@@ -102,6 +107,10 @@ fn start(
     let Some(storage) = storage else {
         return Ok(Pipeline::start(compiled, settings, clock)?);
     };
+    if let Some(difference) = storage.difference(&compiled, settings.hash_seed) {
+        eprintln!("the program has changed since the checkpoint:");
+        eprint!("{}", diff::text(&difference));
+    }
     let began = Instant::now();
     let from = storage.saved().map(ToString::to_string);
     let root = storage.store().root().display().to_string();

@@ -109,7 +109,7 @@ impl Controller {
     pub fn begin(&mut self, first: StepOutput, busy: Duration, now: Moment) -> Vec<Action> {
         let mut actions = Vec::new();
         self.checkpoints.start_timer(now.elapsed);
-        self.note_first_step();
+        self.begin_step_without_input();
         self.step_done(first, busy, &mut actions);
         self.complete_steps();
         self.start_inputs(&mut actions);

@@ -1,8 +1,10 @@
 //! What a caller of a pipeline can be told.
 
+use highwater_circuit::bootstrap::NotStored;
 use highwater_circuit::error::Error as CircuitError;
 use highwater_connectors::error::{ConfigError, TransportError};
 use highwater_storage::Error as StorageError;
+use highwater_types::difference::PipelineDiff;
 use uuid::Uuid;
 
 /// Errors of this crate. The HTTP status of each is the server's business.
@@ -55,11 +57,40 @@ pub enum Error {
     IncarnationMismatch { requested: Uuid, expected: Uuid },
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The program is not the one that the checkpoint was taken of.
-    #[error("{0}")]
-    OtherProgram(String),
+    /// The program is not the one that the checkpoint was taken of, and that is to be refused.
+    #[error("the program has changed since the checkpoint, and --bootstrap reject refuses that: {}", summary(.0))]
+    BootstrapRejected(Box<PipelineDiff>),
+    #[error(transparent)]
+    NotStored(#[from] NotStored),
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
+}
+
+/// What has changed, in one line.
+pub fn summary(diff: &PipelineDiff) -> String {
+    let program = diff.program_diff.clone().unwrap_or_default();
+    let lists = [
+        ("new tables", &program.added_tables),
+        ("changed tables", &program.modified_tables),
+        ("tables gone", &program.removed_tables),
+        ("new views", &program.added_views),
+        ("changed views", &program.modified_views),
+        ("views gone", &program.removed_views),
+        ("new inputs", &diff.added_input_connectors),
+        ("changed inputs", &diff.modified_input_connectors),
+        ("inputs gone", &diff.removed_input_connectors),
+        ("new outputs", &diff.added_output_connectors),
+        ("changed outputs", &diff.modified_output_connectors),
+        ("outputs gone", &diff.removed_output_connectors),
+    ];
+    let filled = lists.into_iter().filter(|(_, names)| !names.is_empty());
+    let texts: Vec<String> = filled
+        .map(|(what, names)| format!("{what}: {}", names.join(", ")))
+        .collect();
+    if texts.is_empty() {
+        return "nothing".to_owned();
+    }
+    texts.join("; ")
 }
 
 fn known_names(names: &[String]) -> String {

@@ -9,6 +9,7 @@
 //! This crate knows nothing of SQL text or HTTP.
 
 pub mod definition;
+pub mod difference;
 pub mod error;
 pub mod settings;
 
@@ -30,14 +31,15 @@ mod output_thread;
 mod performer;
 pub mod pipeline;
 mod process;
+mod resume;
 mod start;
 pub mod storage;
 
 pub use contents::Contents;
 pub use definition::{Definition, TableSetup, ViewSetup, combined};
-pub use error::{Error, Result};
+pub use error::{Error, Result, summary};
 pub use follower::{Follower, FollowerMessage};
 pub use http_input::HttpInput;
 pub use pipeline::Pipeline;
-pub use settings::Settings;
+pub use settings::{BootstrapPolicy, Settings};
 pub use storage::OpenedStorage;

@@ -35,6 +35,18 @@ pub struct Settings {
     pub retained_checkpoints: usize,
     /// Bytes of state that stay in memory; more goes to files. `None`: no bound.
     pub state_memory_bytes_max: Option<usize>,
+    /// What to do if the program is not the one of the checkpoint.
+    pub bootstrap: BootstrapPolicy,
+}
+
+/// Whether a changed program may go on from a checkpoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BootstrapPolicy {
+    /// What is new is computed from stored rows.
+    #[default]
+    Allow,
+    /// The start fails.
+    Reject,
 }
 
 impl Default for Settings {
@@ -55,6 +67,7 @@ impl Default for Settings {
             checkpoint_interval: Some(Duration::from_secs(60)),
             retained_checkpoints: 2,
             state_memory_bytes_max: None,
+            bootstrap: BootstrapPolicy::Allow,
         }
     }
 }

@@ -2,10 +2,9 @@
 //! threads.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 
-use highwater_circuit::checkpoint::restore;
 use highwater_circuit::dataflow::{Dataflow, DataflowConfig, RelationRef};
 use highwater_connectors::error::TransportError;
 use highwater_connectors::input::open_input;
@@ -19,9 +18,9 @@ use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use crate::checkpoint_thread::{self, CheckpointWriter};
-use crate::contents::{Contents, Published};
+use crate::contents::Published;
 use crate::controller::{Controller, NewInput, NewOutput};
-use crate::definition::{Definition, ViewSetup, configuration_digest, endpoint_name};
+use crate::definition::{Definition, ViewSetup, endpoint_name};
 use crate::engine;
 use crate::error::{Error, Result};
 use crate::event::{Action, EndpointId, Event, OutputMessage};
@@ -31,8 +30,9 @@ use crate::moment::TimeSource;
 use crate::output_thread::{self, OutputWriter};
 use crate::performer::{self, Performer, WaitingInputs, spawn};
 use crate::pipeline::{Pipeline, Shared};
+use crate::resume::Resuming;
 use crate::settings::Settings;
-use crate::storage::{OpenedStorage, SavedPipeline};
+use crate::storage::OpenedStorage;
 
 /// What the block cache takes of a memory bound; the rest is for batches.
 const CACHE_SHARE: usize = 4;
@@ -52,24 +52,19 @@ pub(crate) fn start(
         Some(storage) => (Some(storage.store), storage.saved),
         None => (None, None),
     };
-    if let Some(saved) = &saved {
-        check_program(&definition, &saved.record)?;
-    }
-    let record = saved.as_ref().map(|saved| &saved.record);
     let state_files = store.as_ref().map(|store| state_files(store, &settings));
-    let incarnation = Uuid::now_v7();
     let (events, event_receiver) = channel();
-    let mut controller = Controller::new(
-        definition.clone(),
-        settings.clone(),
-        incarnation,
-        clock.moment(),
-        store.is_some(),
-    );
+    let incarnation = Uuid::now_v7();
+    let has_storage = store.is_some();
+    let moment = clock.moment();
+    let (plan, config) = (definition.clone(), settings.clone());
+    let mut controller = Controller::new(plan, config, incarnation, moment, has_storage);
+    let resuming = saved.map(|saved| Resuming::new(&definition, &settings, saved));
+    let resuming = resuming.transpose()?;
     let opening = Opening {
         definition: &definition,
         settings: &settings,
-        record,
+        record: resuming.as_ref().map(Resuming::record),
     };
     let inputs = opening.inputs(&mut controller, &events)?;
     let outputs = opening.outputs(&mut controller)?;
@@ -78,17 +73,16 @@ pub(crate) fn start(
         hasher: RowHasher::new(settings.hash_seed),
         state_files: state_files.clone(),
     };
-    let (dataflow, first_actions) = match &saved {
-        Some(saved) => restored(&opening, config, saved, &mut controller, &*clock)?,
+    let (dataflow, first_actions) = match resuming {
+        Some(resuming) => resuming.resume(config, &mut controller, &*clock)?,
         None => first_step(&definition, config, &mut controller, &*clock)?,
     };
-    let fingerprint = definition.fingerprint();
     let (sent_sender, sent) = watch::channel(0);
     let (ended_sender, ended) = watch::channel(false);
-    let (commands, command_receiver) = channel();
     let published = Arc::new(Published::default());
     let mut performer = Performer {
-        commands,
+        // The engine's, once it has started.
+        commands: channel().0,
         checkpoints: None,
         events: events.clone(),
         published: published.clone(),
@@ -103,11 +97,11 @@ pub(crate) fn start(
             store: store.clone(),
             state_files: state_files.clone(),
             retained_checkpoints: settings.retained_checkpoints,
-            fingerprint,
+            fingerprint: definition.fingerprint(),
         };
         start_checkpoints(&mut performer, writer)?;
     }
-    start_threads(&mut performer, outputs, dataflow, command_receiver)?;
+    start_threads(&mut performer, outputs, dataflow)?;
     for action in first_actions {
         performer.perform(action);
     }
@@ -154,7 +148,6 @@ fn start_threads(
     performer: &mut Performer,
     outputs: Vec<OpenedOutput>,
     dataflow: Dataflow,
-    commands: Receiver<engine::Command>,
 ) -> Result<()> {
     for (id, name, writer, messages) in outputs {
         let events = performer.events.clone();
@@ -165,6 +158,8 @@ fn start_threads(
             })?);
     }
     let (events, clock) = (performer.events.clone(), performer.clock.clone());
+    let (sender, commands) = channel();
+    performer.commands = sender;
     performer.threads.push(spawn("engine", move || {
         engine::run(dataflow, &commands, &events, &clock);
     })?);
@@ -184,65 +179,6 @@ fn first_step(
     let busy = clock.now().saturating_sub(before);
     let actions = controller.begin(first, busy, clock.moment());
     Ok((dataflow, actions))
-}
-
-/// Starts the dataflow with the state of a checkpoint.
-fn restored(
-    opening: &Opening<'_>,
-    config: DataflowConfig,
-    saved: &SavedPipeline,
-    controller: &mut Controller,
-    clock: &dyn TimeSource,
-) -> Result<(Dataflow, Vec<Action>)> {
-    let plan = Arc::new(opening.definition.plan_with_table_views());
-    let cache = config.state_files.as_ref().map_or_else(
-        || BlockCache::new(0),
-        |state_files| state_files.cache.clone(),
-    );
-    let steps = saved.record.steps;
-    let mut open = |name: &str| saved.checkpoint.open_batch(name);
-    let state = restore(
-        &plan,
-        config.hasher,
-        steps,
-        &saved.workers,
-        &cache,
-        &mut open,
-    )?;
-    let dataflow = Dataflow::restore(plan, config, state.state)?;
-    controller.restore(&saved.record, &mut || opening.settings.http_gate());
-    let contents = Contents::restored(steps, dataflow.contents());
-    let actions = controller.begin_restored(contents, clock.moment());
-    Ok((dataflow, actions))
-}
-
-/// The checkpoint's program must be this one.
-fn check_program(definition: &Definition, record: &PipelineRecord) -> Result<()> {
-    let program = definition.recorded_program();
-    let mut differences = Vec::new();
-    for (kind, old, new) in [
-        ("table", &record.program.tables, &program.tables),
-        ("view", &record.program.views, &program.views),
-    ] {
-        for (name, relation) in old {
-            match new.get(name) {
-                None => differences.push(format!("{kind} {name} is gone")),
-                Some(other) if other.operator != relation.operator => {
-                    differences.push(format!("{kind} {name} has changed"));
-                }
-                Some(_) => {}
-            }
-        }
-        let added = new.keys().filter(|name| !old.contains_key(*name));
-        differences.extend(added.map(|name| format!("{kind} {name} is new")));
-    }
-    if differences.is_empty() {
-        return Ok(());
-    }
-    Err(Error::OtherProgram(format!(
-        "the program is not the one of the checkpoint: {}",
-        differences.join(", ")
-    )))
 }
 
 /// A `start_after` that nothing is labelled with would wait for ever.
@@ -267,44 +203,19 @@ fn check_labels(definition: &Definition) -> Result<()> {
 struct Opening<'a> {
     definition: &'a Definition,
     settings: &'a Settings,
+    /// What connectors go on from; those that are not in it begin anew.
     record: Option<&'a PipelineRecord>,
 }
 
 impl Opening<'_> {
-    /// Where an input goes on. One whose configuration has changed begins anew.
-    fn input_position(
-        &self,
-        table: &str,
-        endpoint: &str,
-        config: &ConnectorConfig,
-    ) -> Option<Value> {
-        let record = self.record?;
-        let connectors = &record.program.tables.get(table)?.connectors;
-        let is_same = *connectors.get(endpoint)? == configuration_digest(config);
-        let recorded = record.inputs.get(endpoint).filter(|_| is_same)?;
-        Some(recorded.position.clone()).filter(|position| !position.is_null())
-    }
-
-    fn output_position(
-        &self,
-        view: &str,
-        endpoint: &str,
-        config: &ConnectorConfig,
-    ) -> Option<Value> {
-        let record = self.record?;
-        let connectors = &record.program.views.get(view)?.connectors;
-        let is_same = *connectors.get(endpoint)? == configuration_digest(config);
-        let recorded = record.outputs.get(endpoint).filter(|_| is_same)?;
-        Some(recorded.position.clone()).filter(|position| !position.is_null())
-    }
-
     fn inputs(&self, controller: &mut Controller, events: &Sender<Event>) -> Result<WaitingInputs> {
         let mut waiting = BTreeMap::new();
         for (table, setup) in self.definition.tables.iter().enumerate() {
             let relation = &setup.input.relation().name;
             for config in &setup.connectors {
                 let name = endpoint_name(relation, config);
-                let start = self.input_position(relation, &name, config);
+                let recorded = self.record.and_then(|record| record.inputs.get(&name));
+                let start = recorded.and_then(|recorded| position(&recorded.position));
                 let transport = open_input(config, &setup.input, start).map_err(|source| {
                     let endpoint = name.clone();
                     Error::Connector { endpoint, source }
@@ -337,7 +248,8 @@ impl Opening<'_> {
         for (view, setup) in self.definition.views.iter().enumerate() {
             for config in &setup.connectors {
                 let name = endpoint_name(&setup.relation.name, config);
-                let start = self.output_position(&setup.relation.name, &name, config);
+                let recorded = self.record.and_then(|record| record.outputs.get(&name));
+                let start = recorded.and_then(|recorded| position(&recorded.position));
                 let writer = open_output(config, setup, self.definition, view, start);
                 let writer = writer.map_err(|source| {
                     let endpoint = name.clone();
@@ -354,6 +266,10 @@ impl Opening<'_> {
         }
         Ok(opened)
     }
+}
+
+fn position(recorded: &Value) -> Option<Value> {
+    (!recorded.is_null()).then(|| recorded.clone())
 }
 
 type OpenedOutput = (

@@ -12,8 +12,13 @@ use std::sync::Arc;
 use highwater_circuit::checkpoint::SavedWorker;
 use highwater_storage::store::PassedOver;
 use highwater_storage::{Disk, Error as StorageError, Kind, SavedCheckpoint, Store, paths};
+use highwater_types::difference::PipelineDiff;
 use highwater_types::record::{PipelineRecord, RECORD_VERSION};
+use highwater_zset::RowHasher;
 use serde::Deserialize;
+
+use crate::definition::Definition;
+use crate::difference::{bootstrapped_views, difference};
 
 /// A root, and the checkpoint to start from, if there is one.
 #[derive(Debug)]
@@ -70,6 +75,17 @@ impl OpenedStorage {
     /// The seed that all state in the root was ordered with.
     pub fn hash_seed(&self) -> Option<u64> {
         self.saved.as_ref().map(|saved| saved.record.hash_seed)
+    }
+
+    /// How a definition differs from what the checkpoint was taken of; `None` if it does not, or there
+    /// is no checkpoint.
+    pub fn difference(&self, definition: &Definition, hash_seed: u64) -> Option<PipelineDiff> {
+        let saved = self.saved.as_ref()?;
+        let old = &saved.record.program;
+        let mut diff = difference(old, &definition.recorded_program());
+        let hasher = RowHasher::new(hash_seed);
+        diff.bootstrapped_views = bootstrapped_views(definition, hasher, old, &saved.workers);
+        (!diff.is_empty()).then_some(diff)
     }
 
     pub fn store(&self) -> &Store {

@@ -102,11 +102,13 @@ impl From<PipelineError> for ApiError {
             PipelineError::UnknownTokenEndpoint => {
                 (StatusCode::GONE, "UnknownEndpointInCompletionToken")
             }
+            PipelineError::BootstrapRejected(_) | PipelineError::NotStored(_) => {
+                (StatusCode::CONFLICT, "BootstrapRejected")
+            }
             PipelineError::Connector { .. }
             | PipelineError::Circuit(_)
             | PipelineError::State(_)
             | PipelineError::Storage(_)
-            | PipelineError::OtherProgram(_)
             | PipelineError::Thread(_) => (StatusCode::INTERNAL_SERVER_ERROR, "InternalError"),
         };
         let mapped = Self::new(status, code, with_causes(&error));

@@ -5,6 +5,7 @@
 pub mod api;
 pub mod checkpoint;
 pub mod connector;
+pub mod difference;
 pub mod error;
 pub mod program;
 pub mod record;

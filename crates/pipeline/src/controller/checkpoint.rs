@@ -156,6 +156,12 @@ impl Checkpoints {
         });
     }
 
+    /// What was restored is to be written again, at the next occasion.
+    pub(super) fn forget_last(&mut self, now: Duration) {
+        self.last = None;
+        self.due = self.interval.map(|_| now);
+    }
+
     /// The timer starts now.
     pub(super) fn start_timer(&mut self, now: Duration) {
         self.due = self.interval.map(|interval| now + interval);

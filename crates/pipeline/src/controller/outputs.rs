@@ -171,39 +171,55 @@ impl Controller {
         actions: &mut Vec<Action>,
     ) {
         let is_commit = self.transaction.is_commit(step);
-        let mut cut_off = Vec::new();
         for (view, deltas) in changes {
-            let relation = self.definition.relation_of_view(view);
-            let records: u64 = deltas.iter().map(changed_records).sum();
-            if records == 0 {
-                continue;
-            }
-            let outputs = self.outputs.iter_mut();
-            for (&id, output) in outputs.filter(|(_, output)| output.relation == relation) {
-                if output.fatal_error.is_some() || (is_commit && output.waits_for_transaction) {
-                    continue;
-                }
-                let is_too_slow = output.kind == OutputKind::Follower
-                    && output.queued_records > self.settings.follower_queued_records_max;
-                if is_too_slow {
-                    cut_off.push(id);
-                    continue;
-                }
-                let bytes = deltas.iter().map(|delta| delta.bytes() as u64).sum();
-                output.note_sent(step, records, bytes);
-                actions.push(Action::Send {
-                    sender: output.sender.clone(),
-                    message: OutputMessage::Changes {
-                        step,
-                        deltas: deltas.clone(),
-                    },
-                });
-            }
+            self.send_to_outputs(step, view, &deltas, &|_| true, actions);
         }
         if is_commit {
             for output in self.outputs.values_mut() {
                 output.waits_for_transaction = false;
             }
+        }
+    }
+
+    /// Hands the changes of a view to its outputs, as far as their names are wanted.
+    pub(super) fn send_to_outputs(
+        &mut self,
+        step: u64,
+        view: usize,
+        deltas: &[Delta],
+        is_wanted: &dyn Fn(&str) -> bool,
+        actions: &mut Vec<Action>,
+    ) {
+        let relation = self.definition.relation_of_view(view);
+        let records: u64 = deltas.iter().map(changed_records).sum();
+        if records == 0 {
+            return;
+        }
+        let is_commit = self.transaction.is_commit(step);
+        let mut cut_off = Vec::new();
+        let outputs = self.outputs.iter_mut();
+        for (&id, output) in outputs.filter(|(_, output)| output.relation == relation) {
+            if output.fatal_error.is_some()
+                || (is_commit && output.waits_for_transaction)
+                || !is_wanted(&output.name)
+            {
+                continue;
+            }
+            let is_too_slow = output.kind == OutputKind::Follower
+                && output.queued_records > self.settings.follower_queued_records_max;
+            if is_too_slow {
+                cut_off.push(id);
+                continue;
+            }
+            let bytes = deltas.iter().map(|delta| delta.bytes() as u64).sum();
+            output.note_sent(step, records, bytes);
+            actions.push(Action::Send {
+                sender: output.sender.clone(),
+                message: OutputMessage::Changes {
+                    step,
+                    deltas: deltas.to_vec(),
+                },
+            });
         }
         for id in cut_off {
             self.cut_off(id, actions);

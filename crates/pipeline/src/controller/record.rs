@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+use highwater_circuit::bootstrap::ViewContents;
+use highwater_circuit::dataflow::{RelationRef, StepOutput};
 
 use highwater_types::record::{
     PipelineRecord, RECORD_VERSION, RecordedCounters, RecordedErrors, RecordedInput, RecordedOutput,
@@ -113,6 +117,44 @@ impl Controller {
         self.checkpoints.start_timer(now.elapsed);
         self.start_inputs(&mut actions);
         actions
+    }
+}
+
+impl Controller {
+    /// The program is not the one of the checkpoint: another one is taken soon, so that what is computed
+    /// anew now is not computed again.
+    pub(crate) fn note_changed_program(&mut self, now: Moment) {
+        self.checkpoints.forget_last(now.elapsed);
+    }
+
+    /// The relations of outputs that the record does not know.
+    pub(crate) fn outputs_not_in(&self, record: &PipelineRecord) -> Vec<RelationRef> {
+        let outputs = self.outputs.values();
+        let unknown = outputs.filter(|output| !record.outputs.contains_key(&output.name));
+        unknown.map(|output| output.relation).collect()
+    }
+
+    /// One more step has been made, without input: what is new has its state, and outputs that begin
+    /// anew get the contents of their views.
+    pub(crate) fn bootstrapped(
+        &mut self,
+        contents: ViewContents,
+        record: &PipelineRecord,
+        busy: Duration,
+        actions: &mut Vec<Action>,
+    ) {
+        let step = self.begin_step_without_input();
+        let output = StepOutput {
+            epoch: step,
+            changes: Vec::new(),
+            contents: Vec::new(),
+        };
+        self.step_done(output, busy, actions);
+        for (view, deltas) in contents {
+            let is_anew = |name: &str| !record.outputs.contains_key(name);
+            self.send_to_outputs(step, view, &deltas, &is_anew, actions);
+        }
+        self.complete_steps();
     }
 }
 

@@ -162,14 +162,16 @@ impl Controller {
         step
     }
 
-    /// The first step has been made before there was a controller.
-    pub(super) fn note_first_step(&mut self) {
-        self.steps.initiated = 1;
+    /// A step that was made before there was a controller; its number.
+    pub(super) fn begin_step_without_input(&mut self) -> u64 {
+        self.steps.initiated += 1;
+        let step = self.steps.initiated;
         self.steps.in_flight.push_back(StepRecords {
-            step: 1,
+            step,
             records: 0,
             bytes: 0,
         });
+        step
     }
 
     /// The oldest step in flight is done: publishes its contents and hands out its changes.
