@@ -55,10 +55,13 @@ pub(crate) fn start(
     let state_files = store.as_ref().map(|store| state_files(store, &settings));
     let (events, event_receiver) = channel();
     let incarnation = Uuid::now_v7();
-    let has_storage = store.is_some();
-    let moment = clock.moment();
-    let (plan, config) = (definition.clone(), settings.clone());
-    let mut controller = Controller::new(plan, config, incarnation, moment, has_storage);
+    let mut controller = Controller::new(
+        definition.clone(),
+        settings.clone(),
+        incarnation,
+        clock.moment(),
+        store.is_some(),
+    );
     let resuming = saved.map(|saved| Resuming::new(&definition, &settings, saved));
     let resuming = resuming.transpose()?;
     let opening = Opening {
@@ -93,13 +96,8 @@ pub(crate) fn start(
         threads: Vec::new(),
     };
     if let (Some(store), Some(state_files)) = (&store, &state_files) {
-        let writer = CheckpointWriter {
-            store: store.clone(),
-            state_files: state_files.clone(),
-            retained_checkpoints: settings.retained_checkpoints,
-            fingerprint: definition.fingerprint(),
-        };
-        start_checkpoints(&mut performer, writer)?;
+        let fingerprint = definition.fingerprint();
+        start_checkpoints(&mut performer, store, state_files, &settings, fingerprint)?;
     }
     start_threads(&mut performer, outputs, dataflow)?;
     for action in first_actions {
@@ -134,7 +132,19 @@ fn state_files(store: &Store, settings: &Settings) -> StateFiles {
     }
 }
 
-fn start_checkpoints(performer: &mut Performer, writer: CheckpointWriter) -> Result<()> {
+fn start_checkpoints(
+    performer: &mut Performer,
+    store: &Store,
+    state_files: &StateFiles,
+    settings: &Settings,
+    fingerprint: u64,
+) -> Result<()> {
+    let writer = CheckpointWriter {
+        store: store.clone(),
+        state_files: state_files.clone(),
+        retained_checkpoints: settings.retained_checkpoints,
+        fingerprint,
+    };
     let (sender, receiver) = channel();
     let events = performer.events.clone();
     performer.checkpoints = Some(sender);

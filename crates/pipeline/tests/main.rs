@@ -12,3 +12,5 @@ mod followers;
 mod limits;
 #[path = "main/steps.rs"]
 mod steps;
+#[path = "main/storage.rs"]
+mod storage;
