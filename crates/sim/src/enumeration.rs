@@ -14,7 +14,7 @@ use crate::sim_disk::SimDisk;
 use crate::workload::{Run, Workload, prepared_disk, run};
 
 /// Calls of the trace that a story ends with.
-const CALLS_TOLD: usize = 12;
+const CALLS_TOLD: usize = 20;
 
 /// How many recoveries in a row are stopped.
 const DEPTH: u32 = 3;
@@ -30,6 +30,8 @@ pub struct Harness {
     /// After so many failures there is nothing more to learn.
     pub failures_max: u64,
     choice: ChaCha8Rng,
+    /// The end of the last workload, for stories.
+    history: String,
 }
 
 impl Harness {
@@ -46,6 +48,7 @@ impl Harness {
             one_deep_of: u32::MAX,
             failures_max: 5,
             choice: ChaCha8Rng::seed_from_u64(seed),
+            history: String::new(),
         }
     }
 
@@ -82,6 +85,7 @@ impl Harness {
             )],
         });
         self.report.count_fired(&run.disk.fired());
+        self.history = format!("{}{}", run.refusals.join("\n"), told(&run.disk));
         if let Some(violation) = run.violations.first() {
             self.fail(
                 &format!("{}, {what}", workload.name),
@@ -359,20 +363,27 @@ impl Harness {
         cause: Option<(&Crash, &[usize])>,
         violation: &str,
     ) {
-        let calls = disk.calls();
-        let first = calls.len().saturating_sub(CALLS_TOLD);
-        let calls: Vec<String> = calls[first..]
-            .iter()
-            .map(|call| format!("  {call}"))
-            .collect();
         let cause = cause.map_or_else(String::new, |(crash, choices)| {
             format!("\nloss of power:\n{}", crash.describe(choices))
         });
         let seed = self.report.seed;
         let story = format!(
-            "{what} (seed {seed}): {violation}{cause}\nlast calls:\n{}",
-            calls.join("\n")
+            "{what} (seed {seed}): {violation}{cause}\nthe workload: {}\nthen: {}",
+            self.history,
+            told(disk)
         );
         self.report.fail(story);
     }
+}
+
+/// The last calls that may have changed something.
+fn told(disk: &SimDisk) -> String {
+    let calls = disk.calls();
+    let changing = calls.iter().filter(|call| call.kind.is_changing());
+    let last: Vec<String> = changing
+        .rev()
+        .take(CALLS_TOLD)
+        .map(|call| format!("\n  {call}"))
+        .collect();
+    last.into_iter().rev().collect()
 }

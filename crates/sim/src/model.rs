@@ -4,6 +4,7 @@
 //! or after one that failed, there is more than one possibility; each is a [`Range`].
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -11,11 +12,25 @@ use highwater_storage::CatalogEntry;
 use uuid::Uuid;
 
 /// One line of the catalog, as far as users see it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Item {
     pub uuid: Uuid,
     pub is_pinned: bool,
     pub identifier: Option<String>,
+}
+
+/// Short, for stories: uuids of one run differ in their last digits.
+impl fmt::Debug for Item {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}", self.uuid)?;
+        if self.is_pinned {
+            formatter.write_str(" pinned")?;
+        }
+        match &self.identifier {
+            Some(identifier) => write!(formatter, " {identifier:?}"),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Item {
@@ -89,6 +104,10 @@ pub struct Model {
     pub memory: List,
     /// What the disk may list.
     pub possible: Vec<Range>,
+    /// The last change failed: a process that starts now cannot know it.
+    pub is_in_doubt: bool,
+    /// Even then, what a start has shown must last.
+    pub is_strict: bool,
     /// Counts what happened to `possible`.
     pub version: u64,
     /// Not ours; never touched.
@@ -118,12 +137,35 @@ impl Model {
         if !outcomes.iter().any(|range| range.admits(&list)) {
             return Err(format!("lists {list:?} instead of {outcomes:?}"));
         }
+        self.is_in_doubt = false;
+        self.settle(list);
+        Ok(())
+    }
+
+    /// It succeeded without having anything to write.
+    ///
+    /// # Errors
+    /// If the store lists something else than before.
+    pub fn changed_nothing(&mut self, list: List) -> Result<(), String> {
+        self.check(&list)?;
         self.shown(list);
         Ok(())
     }
 
-    /// The store shows this list; what was shown once is not taken back.
+    /// A start shows this list; what was shown once is not taken back.
+    ///
+    /// Known limitation: after a change that failed, the engine syncs the names again when it starts,
+    /// which proves nothing ([`highwater_storage::disk`]). Unless the model is strict, the list may
+    /// still change back then.
     pub fn shown(&mut self, list: List) {
+        if self.is_in_doubt && !self.is_strict {
+            self.memory = list;
+        } else {
+            self.settle(list);
+        }
+    }
+
+    fn settle(&mut self, list: List) {
         self.possible = vec![Range::exactly(&list)];
         self.memory = list;
         self.version += 1;
@@ -134,6 +176,7 @@ impl Model {
     /// # Errors
     /// If the store lists neither.
     pub fn failed(&mut self, list: List) -> Result<(), String> {
+        self.is_in_doubt = true;
         self.check(&list)?;
         self.memory = list;
         Ok(())
@@ -146,7 +189,7 @@ impl Model {
             return Ok(());
         }
         let possible = &self.possible;
-        Err(format!("lists {list:#?}, possible are {possible:#?}"))
+        Err(format!("lists {list:?}, possible are {possible:?}"))
     }
 }
 

@@ -81,6 +81,8 @@ pub struct Workload {
     pub name: String,
     /// It makes the root itself.
     pub has_new_root: bool,
+    /// See [`Model::shown`].
+    pub is_strict: bool,
     pub steps: Vec<Step>,
 }
 
@@ -183,7 +185,10 @@ pub fn run(
         door,
         store: None,
         held: BTreeMap::new(),
-        model: Model::new(foreign),
+        model: Model {
+            is_strict: workload.is_strict,
+            ..Model::new(foreign)
+        },
         next_number: 0,
         refusals: Vec::new(),
         violations: Vec::new(),
@@ -237,6 +242,7 @@ impl Runner<'_> {
                     self.model.shown(list);
                 } else {
                     // It said that not everything could be done: then both lists stay possible.
+                    self.model.is_in_doubt = true;
                     self.model.memory = list;
                 }
                 self.store = Some(store);
@@ -455,6 +461,7 @@ impl Runner<'_> {
             })
             .collect();
         let outcomes = vec![Range::exactly(&after)];
+        let possible = self.model.possible.clone();
         self.model.begin(outcomes.clone());
         let outcome = act(item.uuid);
         let Some(store) = self.store.clone() else {
@@ -463,7 +470,8 @@ impl Runner<'_> {
         // Pinned and named ones may refuse to be removed; that is an answer, and no change.
         match outcome {
             Err(error) if error.kind() == Kind::Invalid => {
-                self.note(|model| model.succeeded(&[Range::exactly(list)], items(&store)));
+                self.model.possible = possible;
+                self.note(|model| model.check(&items(&store)));
                 Ok(())
             }
             outcome => self.finish(&store, &outcomes, outcome),
@@ -474,7 +482,12 @@ impl Runner<'_> {
         let outcomes = vec![Range::retained(&self.model.memory, retain)];
         self.model.begin(outcomes.clone());
         let plan = store.plan_collection(retain);
+        let is_empty = plan.as_ref().is_ok_and(|plan| plan.dropped.is_empty());
         let outcome = plan.and_then(|plan| store.collect(&plan)).map(|_| ());
+        if is_empty && outcome.is_ok() {
+            self.note(|model| model.changed_nothing(items(store)));
+            return Ok(());
+        }
         self.finish(store, &outcomes, outcome)
     }
 

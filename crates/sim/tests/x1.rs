@@ -82,3 +82,12 @@ fn x1_the_same_seed_is_the_same_run() {
         assert_eq!(shape(seed, 30), shape(seed, 30), "seed {seed}, with faults");
     }
 }
+
+#[test]
+#[ignore = "fails: Store::open only syncs the root's names again, which proves nothing after a failure"]
+fn x1_what_a_start_shows_after_a_failed_sync_lasts() {
+    let mut harness = Harness::new("x1 strict", 5);
+    let workload = scripts::start_after_a_failed_change();
+    harness.refuse_everywhere(&workload, &[Fault::SyncFailed]);
+    harness.report.conclude();
+}

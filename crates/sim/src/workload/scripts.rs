@@ -28,6 +28,7 @@ fn workload(name: &str, steps: Vec<Step>) -> Workload {
     Workload {
         name: name.to_owned(),
         has_new_root: false,
+        is_strict: false,
         steps,
     }
 }
@@ -211,6 +212,15 @@ fn two_at_once() -> Workload {
     workload("two at once", steps)
 }
 
+/// A start after a change that failed must not show what a loss of power takes back.
+pub fn start_after_a_failed_change() -> Workload {
+    let steps = vec![publish(&[], &[60], 2), publish(&[], &[60], 2), Step::Reopen];
+    Workload {
+        is_strict: true,
+        ..workload("start after a failed change", steps)
+    }
+}
+
 /// Small files of every kind: two checkpoints that share a batch file, of which the older is pinned.
 pub fn specimen() -> Workload {
     let steps = vec![
@@ -236,15 +246,19 @@ pub fn specimen() -> Workload {
 /// A random workload.
 pub fn random(seed: u64, length: usize) -> Workload {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
-    let steps = (0..length).map(|_| random_step(&mut random)).collect();
+    let steps = (0..length)
+        .map(|number| random_step(&mut random, number))
+        .collect();
     Workload {
         name: format!("random {seed}"),
         has_new_root: seed.is_multiple_of(4),
+        is_strict: false,
         steps,
     }
 }
 
-fn random_step(random: &mut ChaCha8Rng) -> Step {
+/// Names are given once only: they are refused otherwise.
+fn random_step(random: &mut ChaCha8Rng, number: usize) -> Step {
     let key = random.random_range(0..4);
     let position = random.random_range(0..3);
     let retain = random.random_range(1..=3);
@@ -258,7 +272,7 @@ fn random_step(random: &mut ChaCha8Rng) -> Step {
             Step::Publish(Publication {
                 keys,
                 states: states.collect(),
-                identifier: random.random_bool(0.1).then(|| format!("name {key}")),
+                identifier: random.random_bool(0.1).then(|| format!("name {number}")),
                 retain,
                 meanwhile: random.random_bool(0.2).then_some((position, true)),
             })
@@ -273,7 +287,7 @@ fn random_step(random: &mut ChaCha8Rng) -> Step {
         },
         14 => Step::Name {
             position,
-            identifier: random.random_bool(0.3).then(|| format!("name {key}")),
+            identifier: random.random_bool(0.3).then(|| format!("name {number}")),
         },
         15 => Step::Remove { position },
         16 => Step::Collect { retain },
