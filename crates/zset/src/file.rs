@@ -17,6 +17,7 @@ mod excerpt;
 pub(crate) mod format;
 #[cfg(test)]
 mod tests;
+mod verify;
 mod writer;
 
 use std::ops::RangeInclusive;
@@ -27,6 +28,7 @@ use highwater_storage::StoredFile;
 
 use crate::batch::Batch;
 use crate::error::Result;
+use crate::hash::RowHasher;
 use crate::layout::Layout;
 
 pub use cache::BlockCache;
@@ -66,6 +68,19 @@ impl FileBatch {
             index: OnceLock::new(),
             cache,
         }
+    }
+
+    /// The layout that the batch at this location was written with, for who has no plan to take it
+    /// from. Column names are labels; those that repeat have their position behind them.
+    ///
+    /// # Errors
+    /// If the end of the file cannot be read, or is not what the location says.
+    pub fn stored_layout(
+        file: &StoredFile,
+        location: &BatchLocation,
+        hasher: RowHasher,
+    ) -> Result<Layout> {
+        format::read_layout(file, location, hasher)
     }
 
     /// The rows of this batch whose key hashes are in a range: what one of several workers owns.

@@ -11,9 +11,11 @@
 
 use arrow::array::{ArrayRef, AsArray, RecordBatch};
 use arrow::buffer::Buffer;
+use arrow::compute::SortOptions;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::ipc::convert::fb_to_schema;
 use arrow::ipc::reader::FileDecoder;
-use arrow::ipc::{Block, MetadataVersion, root_as_footer};
+use arrow::ipc::{Block, Footer, MetadataVersion, root_as_footer};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use highwater_storage::digest::checksum;
@@ -23,7 +25,8 @@ use std::sync::Arc;
 
 use crate::batch::Batch;
 use crate::error::{Error, Result};
-use crate::layout::Layout;
+use crate::hash::RowHasher;
+use crate::layout::{Layout, OrderColumn};
 
 /// Version of this format. A reader refuses any other.
 const VERSION: &str = "1";
@@ -178,6 +181,44 @@ fn describe_layout(layout: &Layout) -> String {
     serde_json::json!({ "key": layout.key, "order": order }).to_string()
 }
 
+/// Reads what [`describe_layout`] wrote, for columns of this schema.
+fn parse_layout(description: &str, schema: SchemaRef, hasher: RowHasher) -> Option<Layout> {
+    #[derive(Deserialize)]
+    struct Description {
+        key: Vec<usize>,
+        order: Vec<String>,
+    }
+    let description: Description = serde_json::from_str(description).ok()?;
+    let order = description.order.iter().map(|text| parse_order(text));
+    let order: Vec<OrderColumn> = order.collect::<Option<_>>()?;
+    let columns = schema.fields().len();
+    let ordered = order.iter().map(|order| &order.column);
+    let is_known = description
+        .key
+        .iter()
+        .chain(ordered)
+        .all(|column| *column < columns);
+    is_known.then(|| Layout::ordered(schema, description.key, order, hasher))
+}
+
+fn parse_order(text: &str) -> Option<OrderColumn> {
+    let (column, options) = text.split_once(' ')?;
+    let (descending, nulls_first) = match options {
+        "asc nulls first" => (false, true),
+        "asc nulls last" => (false, false),
+        "desc nulls first" => (true, true),
+        "desc nulls last" => (true, false),
+        _ => return None,
+    };
+    Some(OrderColumn {
+        column: column.parse().ok()?,
+        options: SortOptions {
+            descending,
+            nulls_first,
+        },
+    })
+}
+
 /// The footer's metadata.
 pub(crate) fn footer_metadata(
     layout: &Layout,
@@ -199,12 +240,8 @@ pub(crate) fn footer_metadata(
     ]
 }
 
-/// Reads and verifies the index of a batch.
-pub(crate) fn read_index(
-    file: &StoredFile,
-    location: &BatchLocation,
-    layout: &Layout,
-) -> Result<BlockIndex> {
+/// Reads and verifies what is behind the last block of a batch.
+fn read_tail(file: &StoredFile, location: &BatchLocation) -> Result<Vec<u8>> {
     let corrupt = |message: &str| Error::from(StorageError::corrupt(file.path(), message));
     let end = location.offset.checked_add(location.length);
     if end.is_none_or(|end| end > file.size_bytes()) || location.tail_length > location.length {
@@ -216,10 +253,30 @@ pub(crate) fn read_index(
     if checksum(&tail) != location.tail_checksum {
         return Err(corrupt("the checksum of the block index does not match"));
     }
-    let blocks = parse_tail(&tail, layout).map_err(|reason| match reason {
-        BadTail::Corrupt(message) => corrupt(&message),
-        BadTail::Version(version) => unsupported(file, &version),
-    })?;
+    Ok(tail)
+}
+
+/// Reads and verifies the layout that a batch was written with. Names that repeat have their position
+/// behind them, as in the file.
+pub(crate) fn read_layout(
+    file: &StoredFile,
+    location: &BatchLocation,
+    hasher: RowHasher,
+) -> Result<Layout> {
+    let tail = read_tail(file, location)?;
+    let layout = parse_footer(&tail).and_then(|footer| stored_layout(&footer, hasher));
+    layout.map_err(|reason| reason.in_file(file))
+}
+
+/// Reads and verifies the index of a batch.
+pub(crate) fn read_index(
+    file: &StoredFile,
+    location: &BatchLocation,
+    layout: &Layout,
+) -> Result<BlockIndex> {
+    let tail = read_tail(file, location)?;
+    let blocks = parse_footer(&tail).and_then(|footer| parse_blocks(&footer, layout));
+    let blocks = blocks.map_err(|reason| reason.in_file(file))?;
     let (first, last) = location.hashes.unwrap_or((0, u64::MAX));
     let is_wanted =
         |(block, _): &(BlockEntry, Block)| block.last_hash >= first && block.first_hash <= last;
@@ -228,53 +285,81 @@ pub(crate) fn read_index(
     ))
 }
 
-fn unsupported(file: &StoredFile, version: &str) -> Error {
-    let message =
-        format!("has version {version} of the batch format, this program reads {VERSION}");
-    let error = StorageError::new(Kind::Unsupported, file.path(), message);
-    error
-        .with_remedy("use the version of highwater that wrote it")
-        .into()
-}
-
 enum BadTail {
     Corrupt(String),
     Version(String),
 }
 
-fn parse_tail(
-    tail: &[u8],
-    layout: &Layout,
-) -> std::result::Result<Vec<(BlockEntry, Block)>, BadTail> {
-    let corrupt = |message: &str| BadTail::Corrupt(message.to_owned());
+impl BadTail {
+    fn corrupt(message: &str) -> Self {
+        Self::Corrupt(message.to_owned())
+    }
+
+    fn in_file(self, file: &StoredFile) -> Error {
+        let version = match self {
+            Self::Corrupt(message) => return StorageError::corrupt(file.path(), message).into(),
+            Self::Version(version) => version,
+        };
+        let message =
+            format!("has version {version} of the batch format, this program reads {VERSION}");
+        let error = StorageError::new(Kind::Unsupported, file.path(), message);
+        error
+            .with_remedy("use the version of highwater that wrote it")
+            .into()
+    }
+}
+
+/// The footer, of a version that this program reads.
+fn parse_footer(tail: &[u8]) -> std::result::Result<Footer<'_>, BadTail> {
     let footer_end = tail.len().checked_sub(FOOTER_END_BYTES);
-    let footer_end = footer_end.ok_or_else(|| corrupt("has no footer"))?;
+    let footer_end = footer_end.ok_or_else(|| BadTail::corrupt("has no footer"))?;
     let (length, magic) = tail[footer_end..].split_at(size_of::<i32>());
     let length = length.try_into().map(i32::from_le_bytes).unwrap_or(-1);
     let footer_start = usize::try_from(length)
         .ok()
         .and_then(|length| footer_end.checked_sub(length));
     let footer_start =
-        footer_start.ok_or_else(|| corrupt("has a footer of an impossible length"))?;
+        footer_start.ok_or_else(|| BadTail::corrupt("has a footer of an impossible length"))?;
     if magic != MAGIC {
-        return Err(corrupt("does not end like an Arrow file"));
+        return Err(BadTail::corrupt("does not end like an Arrow file"));
     }
     let footer = root_as_footer(&tail[footer_start..footer_end])
         .map_err(|error| BadTail::Corrupt(format!("has a bad footer: {error}")))?;
-    let metadata = |wanted: &str| {
-        let entries = footer.custom_metadata()?;
-        let entry = entries.iter().find(|entry| entry.key() == Some(wanted))?;
-        entry.value()
-    };
-    match metadata(VERSION_KEY) {
-        Some(VERSION) => {}
-        Some(version) => return Err(BadTail::Version(version.to_owned())),
-        None => return Err(corrupt("is no batch of highwater")),
+    match metadata(&footer, VERSION_KEY) {
+        Some(VERSION) => Ok(footer),
+        Some(version) => Err(BadTail::Version(version.to_owned())),
+        None => Err(BadTail::corrupt("is no batch of highwater")),
     }
-    if metadata(LAYOUT_KEY) != Some(&describe_layout(layout)) {
+}
+
+fn metadata<'a>(footer: &Footer<'a>, wanted: &str) -> Option<&'a str> {
+    let entries = footer.custom_metadata()?;
+    let entry = entries.iter().find(|entry| entry.key() == Some(wanted))?;
+    entry.value()
+}
+
+fn stored_layout(footer: &Footer<'_>, hasher: RowHasher) -> std::result::Result<Layout, BadTail> {
+    let no_layout = || BadTail::corrupt("does not describe its layout");
+    let schema = footer.schema().filter(|schema| schema.fields().is_some());
+    let schema = fb_to_schema(schema.ok_or_else(no_layout)?);
+    let (weight, columns) = schema.fields().split_last().ok_or_else(no_layout)?;
+    if weight.name() != WEIGHT_COLUMN || *weight.data_type() != DataType::Int64 {
+        return Err(BadTail::corrupt("has no weights"));
+    }
+    let schema = Arc::new(Schema::new(columns.to_vec()));
+    let description = metadata(footer, LAYOUT_KEY).ok_or_else(no_layout)?;
+    parse_layout(description, schema, hasher).ok_or_else(no_layout)
+}
+
+fn parse_blocks(
+    footer: &Footer<'_>,
+    layout: &Layout,
+) -> std::result::Result<Vec<(BlockEntry, Block)>, BadTail> {
+    let corrupt = BadTail::corrupt;
+    if metadata(footer, LAYOUT_KEY) != Some(&describe_layout(layout)) {
         return Err(corrupt("has another layout than its operator"));
     }
-    let index = metadata(BLOCKS_KEY).and_then(|text| STANDARD.decode(text).ok());
+    let index = metadata(footer, BLOCKS_KEY).and_then(|text| STANDARD.decode(text).ok());
     let index = index.ok_or_else(|| corrupt("has no block index"))?;
     let ipc: Vec<Block> = footer
         .recordBatches()

@@ -1,5 +1,7 @@
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
 use arrow::ipc::reader::FileReader;
 use highwater_storage::{Error as StorageError, Kind as ErrorKind};
 use proptest::prelude::*;
@@ -90,6 +92,32 @@ proptest! {
                 Arc::clone(&state_files.cache),
             );
             assert_same(&in_memory(&AnyBatch::File(Arc::new(opened))), batch);
+        }
+    }
+
+    #[test]
+    fn the_layout_is_in_the_file(case in cases(30), cut: u64) {
+        prop_assume!(is_storable(&case));
+        let batch = case.batch(&case.rows);
+        let shelf = Shelf::new(0);
+        let AnyBatch::File(file) = shelf.place(0, &batch, 1) else { return Ok(()) };
+        let hasher = batch.layout().hasher;
+        let layout = FileBatch::stored_layout(file.file(), file.location(), hasher).unwrap();
+        prop_assert_eq!(&layout, batch.layout().as_ref());
+        let reopened = FileBatch::new(
+            Arc::new(layout),
+            Arc::clone(file.file()),
+            file.location().clone(),
+            BlockCache::new(0),
+        );
+        assert_same(&in_memory(&AnyBatch::File(Arc::new(reopened))), &batch);
+        let mut heard = 0;
+        prop_assert_eq!(file.verify(&mut |rows| heard += rows).unwrap(), batch.len() as u64);
+        prop_assert_eq!(heard, batch.len() as u64);
+        for part in [0..=cut, cut..=u64::MAX] {
+            if let Some(part) = file.restricted(&part).unwrap() {
+                prop_assert_eq!(part.verify(&mut |_| {}).unwrap(), part.len() as u64);
+            }
         }
     }
 
@@ -234,6 +262,51 @@ fn a_newer_version_and_another_layout_are_refused() {
     );
     let error = other.blocks().unwrap_err();
     assert!(error.to_string().contains("another layout"), "{error}");
+}
+
+#[test]
+fn columns_of_one_name_are_told_apart_in_the_file() {
+    let layout = |names: [&str; 2]| {
+        let fields = names.map(|name| Field::new(name, DataType::Int64, true));
+        let schema = Arc::new(Schema::new(fields.to_vec()));
+        Arc::new(Layout::hashed(schema, vec![1], crate::RowHasher::new(5)))
+    };
+    let columns = [1, 2].map(|value| Arc::new(Int64Array::from(vec![value])) as ArrayRef);
+    let written = layout(["a", "a"]);
+    let rows = RecordBatch::try_new(Arc::clone(&written.schema), columns.to_vec()).unwrap();
+    let delta = crate::Delta::insertions(rows);
+    let batch = Arc::new(Batch::from_delta(&written, &delta).unwrap());
+    let shelf = Shelf::new(0);
+    let AnyBatch::File(file) = shelf.place(0, &batch, 1) else {
+        panic!("it is stored");
+    };
+    let stored = FileBatch::stored_layout(file.file(), file.location(), written.hasher).unwrap();
+    assert_eq!(stored, *layout(["a", "a#1"]));
+}
+
+#[test]
+fn fewer_rows_than_the_checkpoint_says_are_noticed() {
+    let (batch, shelf) = numbers(40);
+    let AnyBatch::File(file) = shelf.place(0, &batch, 1) else {
+        panic!("it is stored");
+    };
+    let location = BatchLocation {
+        rows: file.location().rows + 1,
+        ..file.location().clone()
+    };
+    let other = FileBatch::new(
+        Arc::clone(file.layout()),
+        Arc::clone(file.file()),
+        location,
+        BlockCache::new(0),
+    );
+    let error = other.verify(&mut |_| {}).unwrap_err();
+    assert!(error.to_string().contains("checkpoint says"), "{error}");
+    let mut location = file.location().clone();
+    location.tail_checksum ^= 1;
+    let layout = FileBatch::stored_layout(file.file(), &location, batch.layout().hasher);
+    let error = layout.unwrap_err();
+    assert!(error.to_string().contains("block index"), "{error}");
 }
 
 #[test]
