@@ -21,6 +21,7 @@
 //! both are taken, `change` is first.
 
 mod commit;
+mod existing;
 mod inspect;
 mod opening;
 mod publish;
@@ -98,6 +99,8 @@ struct Change {
     owned: BTreeSet<String>,
     /// The catalog was replaced, and a loss of power may bring the one before back.
     is_uncertain: bool,
+    /// The catalog was read, and this process has not made it durable: it does before it deletes.
+    is_only_read: bool,
 }
 
 #[derive(Debug)]

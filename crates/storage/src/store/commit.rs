@@ -102,6 +102,7 @@ impl Store {
         match replace(shared.disk.as_ref(), &shared.root, &bytes, sync_names) {
             Replaced::Durably => {
                 change.is_uncertain = false;
+                change.is_only_read = false;
                 self.set_entries(entries);
                 Ok(())
             }

@@ -114,6 +114,7 @@ impl Store {
         *store.change() = Change {
             owned,
             is_uncertain: cleaned.is_uncertain,
+            is_only_read: false,
         };
         Ok(store)
     }
@@ -136,17 +137,7 @@ impl Store {
         root: &Path,
         options: StoreOptions,
     ) -> Result<Self> {
-        let names = inspect::list(disk.as_ref(), root)?;
-        check_ours(root, &names)?;
-        let path = root.join(paths::CATALOG);
-        let bytes = contents::read(disk.as_ref(), &path);
-        let bytes = bytes
-            .map_err(|error| error.with_remedy("choose a directory that holds checkpoints"))?;
-        let catalog = Catalog {
-            entries: catalog::decode(&bytes, &path)?,
-            bytes,
-            is_new: false,
-        };
+        let (names, catalog) = read_existing(disk.as_ref(), root)?;
         let mut found = inspect_all(disk.as_ref(), root, &catalog, names, &options)?;
         let report = found.report();
         let files = Files::read_only(Arc::clone(&disk), root);
@@ -156,7 +147,7 @@ impl Store {
         ))
     }
 
-    fn assemble(
+    pub(super) fn assemble(
         disk: Arc<dyn Disk>,
         root: &Path,
         options: StoreOptions,
@@ -168,6 +159,7 @@ impl Store {
         let change = Change {
             owned: BTreeSet::new(),
             is_uncertain: false,
+            is_only_read: true,
         };
         let state = State {
             entries,
@@ -302,11 +294,35 @@ pub(crate) fn lock(disk: &dyn Disk, root: &Path) -> Result<Box<dyn LockGuard>> {
     }
 }
 
-struct Catalog {
+pub(super) struct Catalog {
     entries: Vec<CatalogEntry>,
     /// As they are on disk.
     bytes: Vec<u8>,
     is_new: bool,
+}
+
+/// What is at a root that is there already, and its catalog.
+pub(super) fn read_existing(
+    disk: &dyn Disk,
+    root: &Path,
+) -> Result<(Vec<DirectoryEntry>, Catalog)> {
+    const REMEDY: &str = "choose a directory that holds checkpoints";
+    let names = inspect::list(disk, root).map_err(|error| match error.kind() {
+        Kind::NotFound => error.with_remedy(REMEDY),
+        _ => error,
+    })?;
+    check_ours(root, &names)?;
+    let path = root.join(paths::CATALOG);
+    let bytes = contents::read(disk, &path).map_err(|error| match error.kind() {
+        Kind::NotFound => error.with_remedy(REMEDY),
+        _ => error,
+    })?;
+    let catalog = Catalog {
+        entries: catalog::decode(&bytes, &path)?,
+        bytes,
+        is_new: false,
+    };
+    Ok((names, catalog))
 }
 
 /// A root has a catalog before it has anything else, so that one which lost it is recognized.
@@ -336,15 +352,15 @@ fn read_or_create_catalog(
 }
 
 /// What is at a root.
-struct Found {
+pub(super) struct Found {
     /// With new marks of damage.
-    entries: Vec<CatalogEntry>,
+    pub(super) entries: Vec<CatalogEntry>,
     has_new_marks: bool,
     facts: Facts,
     is_new: bool,
 }
 
-fn inspect_all(
+pub(super) fn inspect_all(
     disk: &dyn Disk,
     root: &Path,
     catalog: &Catalog,
@@ -405,7 +421,7 @@ fn damage(
 
 impl Found {
     /// What it amounts to before anything is deleted.
-    fn report(&self) -> OpeningReport {
+    pub(super) fn report(&self) -> OpeningReport {
         let unusable = self.entries.iter().filter_map(|entry| {
             let unusable = entry.unusable.as_ref()?;
             Some((entry.uuid(), unusable.reason.clone()))
@@ -453,7 +469,7 @@ impl Found {
     /// The batch files that belong to checkpoints. Those of a manifest that cannot be read are not
     /// among them, but nobody can get a handle of them through it; and what is owned through other
     /// manifests stays so until all can be read.
-    fn owned(&self) -> BTreeSet<String> {
+    pub(super) fn owned(&self) -> BTreeSet<String> {
         self.needed().into_iter().cloned().collect()
     }
 }

@@ -1,7 +1,7 @@
 //! Reading a checkpoint, and choosing the one to start from.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use uuid::Uuid;
@@ -145,6 +145,11 @@ impl SavedCheckpoint {
 
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// The storage root.
+    pub fn root(&self) -> &Path {
+        &self.hold.store.shared.root
     }
 
     /// A state file; its digest is checked.

@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{Change, Store};
 use crate::catalog::{CatalogEntry, Unusable};
-use crate::collect::{self, CollectionPlan, CollectionReport};
+use crate::collect::{self, CollectionMoment, CollectionPlan, CollectionReport, Facts};
 use crate::error::{Error, Kind, Result};
 use crate::paths;
 
@@ -141,10 +141,26 @@ impl Store {
     /// If anything is in doubt.
     pub fn plan_collection(&self, retain: usize) -> Result<CollectionPlan> {
         let change = self.change();
-        self.plan_within(&change, Some(retain))
+        self.plan_within(&change, Some(retain), CollectionMoment::Running)
     }
 
-    fn plan_within(&self, change: &Change, retain: Option<usize>) -> Result<CollectionPlan> {
+    /// As [`Self::plan_collection`], for a process that writes no files, so that unfinished ones are
+    /// garbage too. All checkpoints are kept if `retain` is `None`.
+    ///
+    /// # Errors
+    /// If anything is in doubt, or the root is only read: then only its owner knows what is garbage.
+    pub fn plan_collection_alone(&self, retain: Option<usize>) -> Result<CollectionPlan> {
+        self.check_writable()?;
+        let change = self.change();
+        self.plan_within(&change, retain, CollectionMoment::Opening)
+    }
+
+    fn plan_within(
+        &self,
+        change: &Change,
+        retain: Option<usize>,
+        moment: CollectionMoment,
+    ) -> Result<CollectionPlan> {
         if change.is_uncertain {
             let message = "nothing is collected, for it is not known whether the last change of the catalog lasts";
             let error = Error::new(
@@ -154,7 +170,11 @@ impl Store {
             );
             return Err(error.with_remedy("make another checkpoint"));
         }
-        let mut plan = collect::plan(&self.facts()?, retain)?;
+        let facts = Facts {
+            moment,
+            ..self.facts()?
+        };
+        let mut plan = collect::plan(&facts, retain)?;
         plan.generation = self.state().generation;
         Ok(plan)
     }
@@ -171,7 +191,8 @@ impl Store {
             let error = Error::new(Kind::Invalid, &self.shared.root, message);
             return Err(error.with_remedy("make another plan"));
         }
-        if !plan.dropped.is_empty() {
+        let is_proof_needed = change.is_only_read && plan.deletes_files();
+        if !plan.dropped.is_empty() || is_proof_needed {
             self.check_not_held(&plan.dropped)?;
             let mut entries = self.entries();
             entries.retain(|entry| !plan.dropped.contains(&entry.uuid()));
@@ -197,7 +218,7 @@ impl Store {
     /// Collects what the catalog, which was just replaced, no longer needs.
     pub(super) fn settle(&self, change: &mut Change) {
         let collection = self
-            .plan_within(change, None)
+            .plan_within(change, None, CollectionMoment::Running)
             .map(|plan| self.execute(change, &plan));
         match &collection {
             Ok(report) => {

@@ -4,6 +4,7 @@
 
 mod catalog;
 mod damage;
+mod existing;
 mod faults;
 mod files;
 mod memory;
