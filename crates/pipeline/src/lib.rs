@@ -32,6 +32,7 @@ mod performer;
 pub mod pipeline;
 mod process;
 mod resume;
+pub mod saved_relations;
 mod start;
 pub mod storage;
 
@@ -41,5 +42,6 @@ pub use error::{Error, Result, summary};
 pub use follower::{Follower, FollowerMessage};
 pub use http_input::HttpInput;
 pub use pipeline::Pipeline;
+pub use saved_relations::{SavedRelation, SavedRows};
 pub use settings::{BootstrapPolicy, Settings};
-pub use storage::OpenedStorage;
+pub use storage::{OpenedStorage, SavedPipeline};

@@ -162,7 +162,7 @@ impl SavedPipeline {
 /// Where all batches of a worker are.
 fn locations(worker: &SavedWorker) -> impl Iterator<Item = (OperatorId, &BatchLocation)> {
     let operators = worker.operators().into_iter();
-    operators.flat_map(|operator| {
+    operators.flat_map(move |operator| {
         let spines = (0..).map_while(move |position| worker.spine(operator, position));
         let locations = spines.flatten();
         locations.map(move |location| (operator, location))

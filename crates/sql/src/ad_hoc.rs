@@ -44,6 +44,19 @@ struct QueriedRelation {
     remedy: &'static str,
 }
 
+/// A table or view that is known without its program.
+#[derive(Clone, Debug)]
+pub struct DescribedRelation {
+    pub name: String,
+    /// All columns nullable.
+    pub schema: SchemaRef,
+    pub is_table: bool,
+    pub is_materialized: bool,
+}
+
+const TABLE_REMEDY: &str = "add WITH ('materialized' = 'true') to its CREATE TABLE";
+const VIEW_REMEDY: &str = "define it with CREATE MATERIALIZED VIEW";
+
 /// Whose fault a failed query is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum QueryErrorKind {
@@ -76,17 +89,39 @@ impl QueryEngine {
             name: table.relation.name.clone(),
             schema: Arc::clone(&table.schema),
             is_materialized: table.materialized || !table.primary_key.is_empty(),
-            remedy: "add WITH ('materialized' = 'true') to its CREATE TABLE",
+            remedy: TABLE_REMEDY,
         });
         let views = program.views.iter().map(|view| QueriedRelation {
             name: view.relation.name.clone(),
             schema: Arc::clone(&view.schema),
             is_materialized: view.relation.materialized,
-            remedy: "define it with CREATE MATERIALIZED VIEW",
+            remedy: VIEW_REMEDY,
         });
         Self {
             catalog: Arc::clone(&program.catalog),
             relations: Arc::new(tables.chain(views).collect()),
+        }
+    }
+
+    /// For relations whose program is not at hand. Its types and functions are not known.
+    pub fn for_relations(described: &[DescribedRelation]) -> Self {
+        let mut catalog = Catalog::default();
+        for relation in described {
+            catalog.add_relation(&relation.name, Arc::clone(&relation.schema));
+        }
+        let relations = described.iter().map(|relation| QueriedRelation {
+            name: relation.name.clone(),
+            schema: Arc::clone(&relation.schema),
+            is_materialized: relation.is_materialized,
+            remedy: if relation.is_table {
+                TABLE_REMEDY
+            } else {
+                VIEW_REMEDY
+            },
+        });
+        Self {
+            catalog: Arc::new(catalog),
+            relations: Arc::new(relations.collect()),
         }
     }
 

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field as ArrowField, Fields, IntervalUnit, TimeUnit};
-use highwater_types::relation::{ColumnType, Field, SqlType};
+use arrow::datatypes::{
+    DataType, Field as ArrowField, Fields, IntervalUnit, Schema, SchemaRef, TimeUnit,
+};
+use highwater_types::relation::{ColumnType, Field, Relation, SqlType};
 
 /// A nullable type without parameters.
 pub(crate) fn simple(sql_type: SqlType) -> ColumnType {
@@ -106,6 +108,13 @@ fn map_type(key: DataType, value: DataType) -> DataType {
 /// The Arrow field of a column.
 pub(crate) fn arrow_field(field: &Field, is_nullable: bool) -> ArrowField {
     ArrowField::new(&field.name, arrow_type(&field.columntype), is_nullable)
+}
+
+/// The columns of a relation, all nullable.
+pub fn relation_schema(relation: &Relation) -> SchemaRef {
+    let fields = relation.fields.iter();
+    let fields = fields.map(|field| arrow_field(field, true));
+    Arc::new(Schema::new(fields.collect::<Vec<_>>()))
 }
 
 /// The type that a program may store for an expression of this Arrow type: one of those that
@@ -230,7 +239,7 @@ pub(crate) fn field_from_arrow(field: &ArrowField, nullable: bool) -> Field {
 }
 
 /// Canonical SQL text of a type, without its own `NOT NULL`.
-pub(crate) fn sql_text(column_type: &ColumnType) -> String {
+pub fn sql_text(column_type: &ColumnType) -> String {
     let with_length = |name: &str| match column_type.precision {
         Some(length) => format!("{name}({length})"),
         None => name.to_owned(),

@@ -15,7 +15,8 @@ mod parser;
 mod planner;
 mod program;
 
-pub use ad_hoc::{QueryEngine, QueryError, QueryErrorKind, QueryResult};
+pub use ad_hoc::{DescribedRelation, QueryEngine, QueryError, QueryErrorKind, QueryResult};
+pub use column_type::{relation_schema, sql_text};
 pub use explain::{explain_dot, explain_svg, explain_text};
 pub use parser::statement::ViewKind;
 pub use program::{CompileOptions, Program, Table, View, compile};

@@ -74,6 +74,33 @@ fn check_error(sql: &str, kind: QueryErrorKind, part: &str) {
 }
 
 #[test]
+fn relations_are_queried_without_their_program() {
+    let program = program();
+    let described = |name: &str, is_materialized| DescribedRelation {
+        name: name.to_owned(),
+        schema: crate::relation_schema(&program.tables[0].relation),
+        is_table: true,
+        is_materialized,
+    };
+    let engine = QueryEngine::for_relations(&[described("t", true), described("hidden", false)]);
+    let find = |name: &str| (name == "t").then(|| contents(&[(Some(1), "a", 2), (None, "b", 1)]));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .expect("a runtime");
+    let query = |sql: &str| runtime.block_on(engine.query(sql, &find));
+    let (schema, rows) = query("SELECT s, COUNT(*) AS n FROM t GROUP BY s ORDER BY s").unwrap();
+    assert_eq!(schema.field(1).name(), "n");
+    let rows: usize = rows.iter().map(RecordBatch::num_rows).sum();
+    assert_eq!(rows, 2);
+    let error = query("SELECT * FROM hidden").unwrap_err();
+    assert!(error.message.contains("not materialized"), "{error}");
+    assert_eq!(
+        query("SELECT * FROM u").unwrap_err().kind,
+        QueryErrorKind::Planning
+    );
+}
+
+#[test]
 fn rows_are_repeated_by_weight() {
     check(
         "SELECT x, s FROM t ORDER BY x",
