@@ -62,6 +62,14 @@ pub struct Specimen {
 }
 
 impl Specimen {
+    pub fn disk(&self) -> &SimDisk {
+        &self.disk
+    }
+
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
     /// Our files, with their sizes.
     pub fn files(&self) -> BTreeMap<PathBuf, u64> {
         let mut files = self.disk.files();

@@ -56,7 +56,7 @@ impl Harness {
         self.report.failed >= self.failures_max
     }
 
-    fn next_bound(&mut self) -> Bound {
+    pub(crate) fn next_bound(&mut self) -> Bound {
         Bound {
             seed: self.choice.random(),
             ..self.bound

@@ -20,6 +20,7 @@ pub mod crash;
 mod damage;
 pub mod enumeration;
 pub mod faults;
+mod forking;
 mod hunt;
 pub mod model;
 pub mod mutants;

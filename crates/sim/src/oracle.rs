@@ -51,11 +51,17 @@ impl Oracle<'_> {
 
     fn recover_once(&self, disk: &SimDisk, told: &mut Option<List>) -> Result<List, String> {
         let root = Path::new(STORAGE_ROOT);
+        if self.goes_on {
+            self.look_without_touching(disk, root)?;
+        }
         let store = open(self.door, disk)?;
         let list = items(&store);
         self.model.check(&list)?;
         self.check_newest(&store, &list)?;
-        *told = Some(list.clone());
+        // A dead process tells nothing, and one with a problem said that this may not last.
+        if !disk.is_stopped() && store.opening().problem.is_none() {
+            *told = Some(list.clone());
+        }
         for item in &list {
             self.check_contents(&store, item.uuid)?;
         }
@@ -80,6 +86,23 @@ impl Oracle<'_> {
         Ok(list)
     }
 
+    /// Whoever only looks sees a possible list, or nothing, and leaves everything as it is.
+    fn look_without_touching(&self, disk: &SimDisk, root: &Path) -> Result<(), String> {
+        let before = disk.changing_calls();
+        let looked = Store::open_read_only((self.door)(disk.clone()), root);
+        if let Ok(store) = looked {
+            self.model.check(&items(&store))?;
+            for item in items(&store) {
+                self.check_contents(&store, item.uuid)?;
+            }
+        }
+        if disk.changing_calls() == before {
+            Ok(())
+        } else {
+            Err("was changed by whoever only looked".to_owned())
+        }
+    }
+
     fn check_newest(&self, store: &Store, list: &[Item]) -> Result<(), String> {
         let found = workload::newest(store).map_err(|error| told("newest_usable", &error))?;
         let expected = list.last().map(|item| item.uuid);
@@ -91,7 +114,10 @@ impl Oracle<'_> {
     }
 
     /// A checkpoint is complete, and nothing in it is from another.
-    fn check_contents(&self, store: &Store, uuid: Uuid) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// Says what is missing or wrong.
+    pub fn check_contents(&self, store: &Store, uuid: Uuid) -> Result<(), String> {
         let expected = &self.model.checkpoints[&uuid];
         let saved = store.read(uuid).map_err(|error| told("read", &error))?;
         let manifest = saved.manifest();
@@ -136,7 +162,8 @@ impl Oracle<'_> {
             expected.extend(contents.states.keys().map(|name| folder.join(name)));
             expected.extend([folder.join(paths::MARKER), folder.join(paths::MANIFEST)]);
         }
-        let files: BTreeSet<PathBuf> = disk.files().into_keys().collect();
+        let mut files: BTreeSet<PathBuf> = disk.files().into_keys().collect();
+        files.retain(|path| path.starts_with(root) || expected.contains(path));
         let optional = [root.join(paths::CATALOG), root.join(paths::LOCK)];
         if !list.is_empty() && !files.contains(&optional[0]) {
             return Err("there is no catalog".to_owned());

@@ -65,6 +65,21 @@ fn x1_too_little_room_and_too_few_open_files() {
     harness.report.conclude();
 }
 
+#[test]
+fn x1_forks_into_another_root() {
+    let mut harness = refusing("x1 forks", 9);
+    harness.bound.exhaustive = 8;
+    harness.bound.random = 2;
+    let faults = &Fault::ALL[1..];
+    harness.fork_everywhere(faults);
+    harness.report.require_fired(faults).unwrap();
+    harness
+        .report
+        .require_paths(&["forked", "no fork, empty", "no fork, refused"])
+        .unwrap();
+    harness.report.conclude();
+}
+
 /// O8: a seed that is printed is worth something only if it brings back the same run.
 #[test]
 fn x1_the_same_seed_is_the_same_run() {
