@@ -129,6 +129,26 @@ impl Harness {
         }
     }
 
+    /// X2: stops at every call, and refuses something to the process that comes next.
+    pub fn refuse_every_recovery(&mut self, workload: &Workload) {
+        let whole = self.case(workload, FaultPlan::none(), "not stopped");
+        let total = whole.disk.call_count();
+        for call in 1..=total {
+            if self.is_done() {
+                return;
+            }
+            let what = format!("stopped at call {call} of {total}");
+            let run = self.case(workload, FaultPlan::stop_at(call), &what);
+            let calls = run.disk.calls();
+            // The last one is the stop itself.
+            let before = calls.iter().rev().nth(1);
+            if before.is_some_and(|call| call.kind.is_changing()) {
+                let what = format!("{}, {what}, killed", workload.name);
+                self.refuse_recovery(&what, &run.disk.kill(), &run.model);
+            }
+        }
+    }
+
     /// Refuses every call in every way that it can be refused, lets the workload go on, and recovers.
     pub fn refuse_everywhere(&mut self, workload: &Workload, faults: &[Fault]) {
         let whole = self.case(workload, FaultPlan::none(), "not refused");
@@ -214,6 +234,7 @@ impl Harness {
             door: &self.door,
             model,
             goes_on,
+            collects: false,
         };
         let outcome = oracle.recover(disk, &mut None);
         self.report.crash_states += 1;
@@ -237,6 +258,7 @@ impl Harness {
             door: &self.door,
             model,
             goes_on: false,
+            collects: false,
         };
         if oracle.recover(&probe, &mut None).is_err() {
             // Found and told without a stop as well.
@@ -252,6 +274,7 @@ impl Harness {
                 door: &self.door,
                 model,
                 goes_on: false,
+                collects: false,
             }
             .recover(&stopped, &mut told);
             self.report.cases += 1;
@@ -315,6 +338,7 @@ impl Harness {
                 door,
                 model,
                 goes_on: false,
+                collects: true,
             };
             oracle.recover(disk, &mut None)
         };
@@ -322,13 +346,21 @@ impl Harness {
             return;
         }
         let calls = probe.calls();
+        let mut plans = Vec::new();
         for fault in &Fault::ALL[1..] {
             let fitting = calls.iter().filter(|call| fault.applies_to(call.kind));
-            let Some(call) = fitting.choose(&mut self.choice) else {
-                continue;
+            // Syncs are few, and a recovery that takes a failed one for a good one is dangerous.
+            let tried = if *fault == Fault::SyncFailed {
+                usize::MAX
+            } else {
+                1
             };
+            let chosen = fitting.choose_multiple(&mut self.choice, tried.min(calls.len()));
+            plans.extend(chosen.into_iter().map(|call| (call, *fault)));
+        }
+        for (call, fault) in plans {
             let refused = disk.kill();
-            refused.set_plan(FaultPlan::none().with(call.number, *fault));
+            refused.set_plan(FaultPlan::none().with(call.number, fault));
             let outcome = recover(&refused, &self.door);
             self.report.cases += 1;
             self.report.count_fired(&refused.fired());

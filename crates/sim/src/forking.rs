@@ -87,6 +87,7 @@ impl Harness {
                 door: &self.door,
                 model: specimen.model(),
                 goes_on: false,
+                collects: false,
             };
             let judged = oracle.recover(&disk, &mut None).and_then(|_| {
                 let target = catch_unwind(AssertUnwindSafe(|| {

@@ -36,6 +36,8 @@ pub struct Oracle<'a> {
     pub model: &'a Model,
     /// Publishes another checkpoint after the recovery: slower.
     pub goes_on: bool,
+    /// Collects garbage after the recovery, in the same process. That it may refuse to is no failure.
+    pub collects: bool,
 }
 
 impl Oracle<'_> {
@@ -64,6 +66,10 @@ impl Oracle<'_> {
         }
         for item in &list {
             self.check_contents(&store, item.uuid)?;
+        }
+        if self.collects {
+            let plan = store.plan_collection(usize::MAX);
+            let _ = plan.and_then(|plan| store.collect(&plan));
         }
         drop(store);
         if !disk.is_stopped() {

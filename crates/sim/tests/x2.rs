@@ -19,3 +19,13 @@ fn x2_a_stop_during_recovery_three_deep() {
     harness.report.require_paths(&paths).unwrap();
     harness.report.conclude();
 }
+
+#[test]
+fn x2_a_refusal_during_every_recovery() {
+    let mut harness = Harness::new("x2 refused", 10);
+    for workload in [scripts::shared_files(), scripts::retention()] {
+        harness.refuse_every_recovery(&workload);
+    }
+    harness.report.require_fired(&Fault::ALL).unwrap();
+    harness.report.conclude();
+}

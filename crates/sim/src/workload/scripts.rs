@@ -61,7 +61,8 @@ pub fn short() -> Vec<Workload> {
     ]
 }
 
-fn shared_files() -> Workload {
+/// Three checkpoints with common batch files.
+pub fn shared_files() -> Workload {
     let steps = vec![
         write(0, 600),
         write(1, 600),
@@ -155,7 +156,8 @@ fn forks() -> Workload {
     workload("forks", steps)
 }
 
-fn retention() -> Workload {
+/// More and fewer of them are kept.
+pub fn retention() -> Workload {
     let steps = vec![
         write(0, 100),
         publish(&[0], &[100], 2),
