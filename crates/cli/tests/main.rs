@@ -1,5 +1,8 @@
 //! The binary, as a user runs it.
 
+#[path = "main/kills.rs"]
+mod kills;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};

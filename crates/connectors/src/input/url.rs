@@ -226,10 +226,23 @@ impl<'a> Download<'a> {
 
     fn error(&self, reason: String) -> TransportError {
         TransportError::Url {
-            url: self.url.clone(),
+            url: shown(&self.url),
             reason,
         }
     }
+}
+
+/// An address as messages may name it: they are logged, shown, and kept in checkpoints, so they lack
+/// what may be a secret, which is the user in front of the host and all parameters.
+fn shown(url: &str) -> String {
+    let (place, parameters) = match url.find(['?', '#']) {
+        Some(end) => (&url[..end], "?…"),
+        None => (url, ""),
+    };
+    let (scheme, rest) = place.split_once("://").unwrap_or(("", place));
+    let (host, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = host.rsplit('@').next().unwrap_or_default();
+    format!("{scheme}://{host}{path}{parameters}")
 }
 
 impl Read for Download<'_> {
@@ -252,7 +265,7 @@ impl Read for Download<'_> {
                     if self.attempts >= ATTEMPTS_MAX {
                         return Err(std::io::Error::other(reason));
                     }
-                    self.warning = Some(format!("`{}`: {reason}; trying again", self.url));
+                    self.warning = Some(format!("`{}`: {reason}; trying again", shown(&self.url)));
                     self.clock
                         .sleep(Duration::from_millis(100 << self.attempts));
                 }
@@ -339,5 +352,23 @@ impl ByteSource for UrlSource<'_> {
 
     fn take_warning(&mut self) -> Option<String> {
         self.reader.raw_mut().warning.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shown;
+
+    #[test]
+    fn messages_name_no_secrets() {
+        let cases = [
+            ("http://h:1/a/b.csv", "http://h:1/a/b.csv"),
+            ("https://me:pw@h/a?token=x#y", "https://h/a?…"),
+            ("http://h?a@b/c", "http://h?…"),
+            ("http://h/a@b", "http://h/a@b"),
+        ];
+        for (url, expected) in cases {
+            assert_eq!(shown(url), expected);
+        }
     }
 }

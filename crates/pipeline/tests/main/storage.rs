@@ -178,21 +178,14 @@ async fn p1_sources_are_read_again_from_their_positions() {
         (5_000, Some(5_000 * 4_999 / 2))
     );
     suspended(pipeline).await;
-    // The output was cut back to the checkpoint each time: every row once, in order.
+    // The output was cut back to the checkpoint each time: every row once.
     let written = fs::read_to_string(folder.path().join("out.csv")).unwrap();
-    let mut written: Vec<&str> = written.lines().collect();
-    written.sort_unstable();
-    let mut expected: Vec<String> = lines.lines().map(|line| format!("{line},1")).collect();
-    expected.sort_unstable();
-    assert_eq!(written.len(), expected.len());
-    assert!(
-        written
-            .iter()
-            .zip(&expected)
-            .all(|(w, e)| e.starts_with(w) || w.contains(&e[..e.len() - 2])),
-        "{:?}",
-        &written[..3]
-    );
+    let ids = written
+        .lines()
+        .map(|line| line.split(',').next().unwrap().parse().unwrap());
+    let mut ids: Vec<i64> = ids.collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (0..400).collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -285,6 +278,10 @@ async fn p10_configurations_of_connectors_never_reach_a_checkpoint() {
     };
     let pipeline = start(&program, settings(), &root).await;
     insert(&pipeline, 0..3).await;
+    eventually("the address is tried", || async {
+        pipeline.errors_total().await.unwrap() > 0
+    })
+    .await;
     checkpointed(&pipeline).await;
     suspended(pipeline).await;
     let mut files = 0;
@@ -299,7 +296,6 @@ async fn p10_configurations_of_connectors_never_reach_a_checkpoint() {
             files += 1;
             let bytes = fs::read(&path).unwrap();
             let has_it = bytes.windows(5).any(|window| window == b"TABOO");
-            // What a connector's error says is kept, and errors name the address.
             assert!(!has_it, "{} has a secret", path.display());
         }
     }

@@ -1,5 +1,7 @@
 //! `/metrics`: the counters of `/stats` as Prometheus text, or as JSON.
 
+mod checkpoints;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
@@ -34,7 +36,12 @@ pub(crate) async fn metrics(
 ) -> ApiResult<Response> {
     let metrics = || async {
         let stats = state.pipeline.stats(false).await?;
-        Ok::<_, ApiError>(all_metrics(&stats))
+        let mut metrics = all_metrics(&stats);
+        if state.pipeline.store().is_some() {
+            let counters = state.pipeline.checkpoint_counters().await?;
+            metrics.extend(checkpoints::metrics(&counters));
+        }
+        Ok::<_, ApiError>(metrics)
     };
     match params.format.as_deref() {
         None | Some("prometheus") => {
@@ -221,12 +228,6 @@ const OUTPUTS: &[OfOutput] = &[
 ];
 
 fn all_metrics(stats: &PipelineStats) -> Vec<Metric> {
-    let plain = |value| {
-        vec![MetricValue {
-            value,
-            labels: BTreeMap::new(),
-        }]
-    };
     let pipeline = PIPELINE
         .iter()
         .map(|&(key, kind, description, read)| metric(key, kind, description, plain(read(stats))));
@@ -241,6 +242,13 @@ fn all_metrics(stats: &PipelineStats) -> Vec<Metric> {
         metric(key, kind, description, values.collect())
     });
     pipeline.chain(inputs).chain(outputs).collect()
+}
+
+fn plain(value: f64) -> Vec<MetricValue> {
+    vec![MetricValue {
+        value,
+        labels: BTreeMap::new(),
+    }]
 }
 
 fn metric(key: &str, kind: MetricKind, description: &str, values: Vec<MetricValue>) -> Metric {
