@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::checkpoint::arguments::CheckpointOptions;
+
 /// Keeps SQL views up to date as their tables change.
 #[derive(Debug, Parser)]
 #[command(
@@ -16,6 +18,7 @@ Examples:
   highwater run program.sql --once        load, print the views, exit
   highwater check program.sql             report every mistake of a program
   highwater explain program.sql -f svg -o circuit.svg
+  highwater checkpoint ls ./state         the checkpoints that `run --storage ./state` has taken
 
 `highwater help run` shows how to send rows, follow a view, and query."
 )]
@@ -39,6 +42,8 @@ pub(crate) enum Command {
     Explain(ExplainOptions),
     /// Say what differs between two programs, and what starting the new one would compute anew
     Diff(DiffOptions),
+    /// Look into the checkpoints of a storage directory, export, pin, fork, clean up
+    Checkpoint(CheckpointOptions),
 }
 
 #[derive(Debug, Args)]

@@ -4,6 +4,7 @@ use std::io::Write;
 
 use anyhow::Result;
 use arrow::array::RecordBatch;
+use arrow::datatypes::Schema;
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use arrow::util::pretty::pretty_format_batches_with_options;
 use highwater_connectors::encode::json::JsonRows;
@@ -38,8 +39,20 @@ pub(crate) fn table(rows: &RecordBatch) -> Result<String> {
 
 fn csv(rows: &RecordBatch, out: &mut dyn Write) -> Result<()> {
     let mut writer = csv::Writer::from_writer(out);
-    let schema = rows.schema();
-    writer.write_record(schema.fields().iter().map(|field| field.name()))?;
+    csv_header(&rows.schema(), &mut writer)?;
+    csv_rows(rows, &mut writer)?;
+    writer.flush()?;
+    Ok(())
+}
+
+/// The names of columns.
+pub(crate) fn csv_header(schema: &Schema, writer: &mut csv::Writer<impl Write>) -> Result<()> {
+    let names = schema.fields().iter().map(|field| field.name());
+    Ok(writer.write_record(names)?)
+}
+
+/// Rows; NULLs are empty.
+pub(crate) fn csv_rows(rows: &RecordBatch, writer: &mut csv::Writer<impl Write>) -> Result<()> {
     let options = FormatOptions::new();
     let columns = rows.columns().iter();
     let columns: Vec<ArrayFormatter<'_>> = columns
@@ -51,19 +64,30 @@ fn csv(rows: &RecordBatch, out: &mut dyn Write) -> Result<()> {
             .map(|column| column.value(row).try_to_string());
         writer.write_record(values.collect::<Result<Vec<_>, _>>()?)?;
     }
-    writer.flush()?;
     Ok(())
 }
 
 fn json(view: &ViewRows, out: &mut dyn Write) -> Result<()> {
-    let rows = JsonRows::new(&view.rows)?;
     let name = serde_json::to_string(&view.name)?;
+    let before = format!("{{\"view\":{name},\"row\":");
+    json_rows(&view.rows, &before, "}", out)
+}
+
+/// One line per row: an object, between two texts.
+pub(crate) fn json_rows(
+    rows: &RecordBatch,
+    before: &str,
+    after: &str,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let objects = JsonRows::new(rows)?;
     let mut line = Vec::new();
-    for row in 0..view.rows.num_rows() {
+    for row in 0..rows.num_rows() {
         line.clear();
-        write!(line, "{{\"view\":{name},\"row\":")?;
-        rows.write_object(row, &mut line);
-        line.extend_from_slice(b"}\n");
+        line.extend_from_slice(before.as_bytes());
+        objects.write_object(row, &mut line);
+        line.extend_from_slice(after.as_bytes());
+        line.push(b'\n');
         out.write_all(&line)?;
     }
     Ok(())

@@ -2,6 +2,7 @@
 
 mod arguments;
 mod check;
+mod checkpoint;
 mod diff;
 mod explain;
 mod format;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         Command::Check(options) => check::check(options),
         Command::Explain(options) => explain::explain(options),
         Command::Diff(options) => diff::diff(options),
+        Command::Checkpoint(options) => checkpoint::checkpoint(options),
     });
     match result {
         Ok(code) => code,

@@ -45,7 +45,8 @@ pub(crate) fn materialized_views(pipeline: &Pipeline) -> Result<Vec<ViewRows>> {
     Ok(views)
 }
 
-fn sorted(rows: &RecordBatch) -> Result<RecordBatch> {
+/// By all columns, NULLs first.
+pub(crate) fn sorted(rows: &RecordBatch) -> Result<RecordBatch> {
     let fields = rows.schema().fields().clone();
     let fields = fields
         .iter()
