@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::crash::{Bound, Crash};
 use crate::faults::{Fault, FaultPlan};
-use crate::model::{Model, Range};
+use crate::model::Model;
 use crate::oracle::{Door, Oracle, plain_door};
 use crate::report::Report;
 use crate::sim_disk::SimDisk;
@@ -287,7 +287,7 @@ impl Harness {
             }
             let mut narrowed = model.clone();
             if let Some(told) = told {
-                narrowed.possible = vec![Range::exactly(&told)];
+                narrowed.shown(told);
             }
             self.recover_deep(&what, &stopped, &narrowed, depth - 1);
             if self.is_done() {

@@ -8,8 +8,8 @@ use highwater_sim::{Fault, FaultPlan, oracle, trace};
 #[test]
 fn x1_a_stop_at_every_call_of_the_written_workloads() {
     let mut harness = Harness::new("x1 written", 1);
-    harness.bound.exhaustive = 24;
-    harness.bound.random = 4;
+    harness.bound.exhaustive = 16;
+    harness.bound.random = 2;
     for workload in scripts::written() {
         harness.stop_everywhere(&workload);
     }
@@ -23,7 +23,7 @@ fn x1_a_stop_at_every_call_of_random_workloads() {
     let mut harness = Harness::new("x1 random", 2);
     harness.bound.exhaustive = 16;
     harness.bound.random = 6;
-    for seed in 0..4 {
+    for seed in 0..3 {
         harness.stop_everywhere(&scripts::random(seed, 12));
     }
     harness.report.require_fired(&[Fault::Stop]).unwrap();
