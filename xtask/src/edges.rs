@@ -86,7 +86,12 @@ pub const CRATES: &[CrateRule] = &[
     ),
     rule(
         "highwater-bench",
-        &["highwater-zset", "highwater-circuit", "highwater-sql"],
+        &[
+            "highwater-storage",
+            "highwater-zset",
+            "highwater-circuit",
+            "highwater-sql",
+        ],
         &[],
     ),
     rule("xtask", &[], &[]),

@@ -7,10 +7,10 @@ use arrow::datatypes::{Int64Type, Schema};
 use highwater_bench::measure::Engine;
 use highwater_bench::options::Options;
 use highwater_bench::workload::{Answers, Customers, OrderChanges};
-use highwater_circuit::dataflow::{Dataflow, DataflowConfig};
+use highwater_circuit::dataflow::{CircuitState, Dataflow, DataflowConfig};
 use highwater_circuit::table_input::TableInput;
-use highwater_sql::{CompileOptions, compile};
-use highwater_zset::{Delta, RowHasher};
+use highwater_sql::{CompileOptions, Program, compile};
+use highwater_zset::{Delta, RowHasher, StateFiles};
 
 /// The program; tables and views are used by position.
 const PROGRAM: &str = "
@@ -37,22 +37,62 @@ pub(crate) struct Highwater {
     answers: Answers,
 }
 
+/// The program, compiled.
+pub(crate) fn compiled(options: &Options) -> Result<Program, String> {
+    let hasher = RowHasher::new(options.seed);
+    compile(PROGRAM, &CompileOptions { hasher }).map_err(|errors| {
+        let messages: Vec<String> = errors.iter().map(|error| format!("{error:?}")).collect();
+        messages.join("\n")
+    })
+}
+
 impl Highwater {
     /// Compiles the program and starts the workers.
     pub(crate) fn start(options: &Options) -> Result<Self, String> {
-        let hasher = RowHasher::new(options.seed);
-        let program = compile(PROGRAM, &CompileOptions { hasher }).map_err(|errors| {
-            let messages: Vec<String> = errors.iter().map(|error| format!("{error:?}")).collect();
-            messages.join("\n")
-        })?;
-        let config = DataflowConfig::in_memory(options.workers, hasher);
+        Self::start_on(options, None)
+    }
+
+    /// As [`Self::start`], with files for the state.
+    pub(crate) fn start_on(
+        options: &Options,
+        state_files: Option<StateFiles>,
+    ) -> Result<Self, String> {
+        let program = compiled(options)?;
+        let config = config(options, state_files);
         let dataflow = Dataflow::start(program.plan.clone(), config);
-        Ok(Self {
-            dataflow: dataflow.map_err(|error| error.to_string())?,
+        Ok(Self::new(
+            &program,
+            dataflow.map_err(|error| error.to_string())?,
+        ))
+    }
+
+    /// Goes on from a state.
+    pub(crate) fn restore(
+        options: &Options,
+        program: &Program,
+        state_files: StateFiles,
+        state: CircuitState,
+    ) -> Result<Self, String> {
+        let config = config(options, Some(state_files));
+        let dataflow = Dataflow::restore(program.plan.clone(), config, state);
+        Ok(Self::new(
+            program,
+            dataflow.map_err(|error| error.to_string())?,
+        ))
+    }
+
+    fn new(program: &Program, dataflow: Dataflow) -> Self {
+        Self {
+            dataflow,
             orders_schema: program.tables[ORDERS].schema.clone(),
             customers_schema: program.tables[CUSTOMERS].schema.clone(),
             answers: Answers::default(),
-        })
+        }
+    }
+
+    /// Everything the circuit remembers.
+    pub(crate) fn state(&self) -> Result<CircuitState, String> {
+        self.dataflow.state().map_err(|error| error.to_string())
     }
 
     /// A new row replaces that of its region; no region ever becomes empty in this workload.
@@ -73,6 +113,14 @@ impl Highwater {
                 self.answers.buyers.insert(region, integers(1)[row]);
             }
         }
+    }
+}
+
+fn config(options: &Options, state_files: Option<StateFiles>) -> DataflowConfig {
+    DataflowConfig {
+        workers: options.workers,
+        hasher: RowHasher::new(options.seed),
+        state_files,
     }
 }
 

@@ -1,5 +1,7 @@
-//! `highwater-bench`: Highwater's side of the orders workload, and how long a pipeline takes to start.
+//! `highwater-bench`: Highwater's side of the orders workload, how long a pipeline takes to start, and what
+//! checkpoints cost.
 
+mod checkpoint;
 mod engine;
 mod start;
 
@@ -22,8 +24,10 @@ fn main() -> ExitCode {
     let result = match command.as_str() {
         "orders" => orders(arguments),
         "start" => start::run(),
+        "checkpoint" => Options::parse(arguments).and_then(|options| checkpoint::run(&options)),
+        "restart" => Options::parse(arguments).and_then(|options| checkpoint::restart(&options)),
         _ => Err(format!(
-            "usage: highwater-bench orders [--json] [OPTIONS] | start\n  {USAGE}"
+            "usage: highwater-bench orders [--json] [OPTIONS] | start | checkpoint --storage DIRECTORY [OPTIONS]\n  {USAGE}"
         )),
     };
     match result {

@@ -11,7 +11,7 @@ use highwater_connectors::clock::SystemClock;
 use highwater_pipeline::controller::InputProgress;
 use highwater_pipeline::settings::draw_hash_seed;
 use highwater_pipeline::{BootstrapPolicy, Definition, OpenedStorage, Pipeline, Settings};
-use highwater_server::{ServerState, serve};
+use highwater_server::{ServerState, await_approval, serve};
 use highwater_sql::Program;
 use highwater_storage::LocalDisk;
 use tokio::net::TcpListener;
@@ -161,17 +161,33 @@ async fn stay(
     storage: Option<OpenedStorage>,
 ) -> Result<ExitCode> {
     // Before anything is loaded: a taken port is known at once.
-    let listener = TcpListener::bind(options.bind).await.with_context(|| {
-        format!(
-            "cannot serve on {}; choose another address with --bind",
-            options.bind
-        )
-    })?;
-    let address = listener.local_addr()?;
+    let socket = std::net::TcpListener::bind(options.bind)
+        .and_then(|socket| socket.set_nonblocking(true).map(|()| socket))
+        .with_context(|| {
+            format!(
+                "cannot serve on {}; choose another address with --bind",
+                options.bind
+            )
+        })?;
+    let address = socket.local_addr()?;
+    if options.bootstrap == Bootstrap::AwaitApproval
+        && let Some(storage) = &storage
+        && let Some(difference) = storage.difference(&compiled.definition, settings.hash_seed)
+    {
+        eprintln!("waiting for approval: curl -X POST http://{address}/approve");
+        eprint!("{}", diff::text(&difference));
+        let listener = TcpListener::from_std(socket.try_clone()?)?;
+        tokio::select! {
+            approved = await_approval(listener, difference) => approved?,
+            () = interrupted() => return Ok(ExitCode::SUCCESS),
+        }
+    }
+    let listener = TcpListener::from_std(socket)?;
     let name = settings.name.clone();
     let pipeline = start(compiled.definition, settings, storage)?;
     let program = Arc::new(compiled.program);
-    let state = ServerState::new(pipeline.clone(), program.clone(), &name);
+    let base = options.file.parent().unwrap_or(Path::new(""));
+    let state = ServerState::new(pipeline.clone(), program.clone(), &name).with_base(base);
     let (outcome_sender, outcome) = tokio::sync::oneshot::channel();
     let ending = pipeline.clone();
     let server = tokio::spawn(serve(listener, state, async move {

@@ -4,6 +4,7 @@
 //! is a file there. [`error`] is the one table from error kinds to status codes, `names` the rules
 //! for identifiers in paths. [`definition`] turns a compiled program into what a pipeline runs.
 
+mod approval;
 pub mod definition;
 pub mod error;
 
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 
+pub use approval::await_approval;
 pub use state::ServerState;
 
 /// How long open connections may take to end once the pipeline has stopped.

@@ -5,6 +5,7 @@ mod completion;
 mod config;
 mod connectors;
 mod console;
+mod diff;
 mod egress;
 mod graph;
 mod ingress;
@@ -65,6 +66,7 @@ fn pipeline_routes() -> Router<ServerState> {
         .route("/start_transaction", post(transaction::start))
         .route("/commit_transaction", post(transaction::commit))
         .route("/dataflow_graph", get(graph::graph))
+        .route("/diff", post(diff::diff))
         .merge(connectors::routes())
         .merge(checkpoint::routes())
 }

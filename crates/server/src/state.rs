@@ -1,5 +1,6 @@
 //! What all routes share.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use highwater_pipeline::Pipeline;
@@ -14,6 +15,8 @@ pub struct ServerState {
     pub program: Arc<Program>,
     /// The name under `/v0/pipelines/`.
     pub name: Arc<str>,
+    /// Where relative paths of another program would start.
+    pub(crate) base: Arc<Path>,
     pub(crate) queries: Arc<Queries>,
 }
 
@@ -24,6 +27,14 @@ impl ServerState {
             pipeline,
             program,
             name: name.into(),
+            base: Path::new("").into(),
         }
+    }
+
+    /// The folder of the program's file.
+    #[must_use]
+    pub fn with_base(mut self, base: &Path) -> Self {
+        self.base = base.into();
+        self
     }
 }

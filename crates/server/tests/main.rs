@@ -1,5 +1,7 @@
 //! The HTTP interface over real TCP, from SQL text to replies.
 
+#[path = "main/checkpoints.rs"]
+mod checkpoints;
 #[path = "main/client.rs"]
 mod client;
 #[path = "main/egress.rs"]

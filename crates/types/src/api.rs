@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::difference::PipelineDiff;
+
 /// Reply of `POST /ingress/{table}` and of `…/completion_token`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CompletionTokenResponse {
@@ -30,6 +32,8 @@ pub struct CompletionStatusResponse {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub enum RuntimeStatus {
     Initializing,
+    /// The program has changed since the checkpoint, and nobody has said yet that it may go on.
+    AwaitingApproval,
     Paused,
     Running,
 }
@@ -48,6 +52,9 @@ pub struct StatusResponse {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct RuntimeStatusDetails {
     pub connector_stats: ConnectorStats,
+    /// What waits for approval.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval_diff: Option<PipelineDiff>,
 }
 
 /// Errors of all connectors together.

@@ -29,6 +29,7 @@ pub(crate) async fn status(State(state): State<ServerState>) -> ApiResult<Json<S
             connector_stats: ConnectorStats {
                 num_errors: state.pipeline.errors_total().await?,
             },
+            approval_diff: None,
         },
         runtime_desired_status: desired,
         storage_status_details: json!({"checkpoints": checkpoint::listed(&state)}),

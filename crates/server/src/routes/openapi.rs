@@ -4,8 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    checkpoint, completion, config, connectors, egress, graph, ingress, lifecycle, metrics, query,
-    stats, transaction,
+    checkpoint, completion, config, connectors, diff, egress, graph, ingress, lifecycle, metrics,
+    query, stats, transaction,
 };
 
 /// Collects what the routes say of themselves.
@@ -34,6 +34,7 @@ use super::{
         checkpoint::remote,
         checkpoint::suspend,
         checkpoint::suspendable,
+        diff::diff,
         connectors::table_action,
         connectors::input_action,
         connectors::view_stats,

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use highwater_connectors::clock::SystemClock;
-use highwater_pipeline::{Pipeline, Settings};
+use highwater_pipeline::{OpenedStorage, Pipeline, Settings};
 use highwater_server::definition::definition;
 use highwater_server::{ServerState, serve};
 use highwater_sql::{CompileOptions, compile};
+use highwater_storage::LocalDisk;
 use highwater_zset::RowHasher;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -68,6 +69,21 @@ pub(crate) fn serve_program(sql: &str) -> Served {
 }
 
 pub(crate) fn serve_with(sql: &str, settings: Settings) -> Served {
+    serve_on(sql, settings, None)
+}
+
+/// With checkpoints in a folder: goes on from the last one.
+pub(crate) fn serve_stored(sql: &str, root: &Path) -> Served {
+    let storage = OpenedStorage::open(Arc::new(LocalDisk), root).unwrap();
+    let settings = Settings {
+        hash_seed: storage.hash_seed().unwrap_or(7),
+        checkpoint_interval: None,
+        ..Settings::default()
+    };
+    serve_on(sql, settings, Some(storage))
+}
+
+fn serve_on(sql: &str, settings: Settings, storage: Option<OpenedStorage>) -> Served {
     let runtime = Runtime::new().unwrap();
     let options = CompileOptions {
         hasher: RowHasher::new(settings.hash_seed),
@@ -79,7 +95,12 @@ pub(crate) fn serve_with(sql: &str, settings: Settings) -> Served {
         )
     });
     let definition = definition(&program, Path::new("")).unwrap();
-    let pipeline = Pipeline::start(definition, settings, Arc::new(SystemClock::new())).unwrap();
+    let clock = Arc::new(SystemClock::new());
+    let pipeline = match storage {
+        Some(storage) => Pipeline::start_on(definition, settings, clock, storage),
+        None => Pipeline::start(definition, settings, clock),
+    };
+    let pipeline = pipeline.unwrap();
     let state = ServerState::new(pipeline.clone(), Arc::new(program), "test");
     let (stop, stopped) = oneshot::channel();
     let address = runtime.block_on(async {
@@ -115,6 +136,12 @@ impl Served {
 
     pub(crate) fn post(&self, path: &str, body: impl AsRef<[u8]>) -> Reply {
         reply(self.agent.post(self.url(path)).send(body.as_ref()).unwrap())
+    }
+
+    pub(crate) fn post_json(&self, path: &str, body: &str) -> Reply {
+        let request = self.agent.post(self.url(path));
+        let request = request.header("Content-Type", "application/json");
+        reply(request.send(body).unwrap())
     }
 
     /// The rows of a query, as JSON.
