@@ -87,7 +87,11 @@ pub(crate) fn run(options: &Options) -> Result<String, String> {
         unchanged.bytes_written
     ));
     let files = bench.store.usage().map_err(text)?;
-    report.push_str(&format!("files of both checkpoints: {files}\n"));
+    let bytes = files.checkpoints.iter().map(|usage| usage.total_bytes).max();
+    report.push_str(&format!(
+        "files of the larger checkpoint: {:.1} MB\n",
+        bytes.unwrap_or_default() as f64 / 1e6
+    ));
     drop((bench, state, unchanged));
     report.push_str(&restarts(options)?);
     Ok(report)

@@ -371,3 +371,67 @@ fn times(weight: i64) -> Result<usize, Error> {
     usize::try_from(weight)
         .map_err(|_| Error::Invalid(format!("a row of weight {weight} in what should be a bag")))
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{Array, AsArray, Int64Array};
+    use arrow::datatypes::{DataType, Field, Int64Type};
+    use highwater_zset::Batch;
+
+    use super::*;
+
+    /// Rows of two workers, with weights.
+    fn saved(workers: &[&[(i64, i64)]]) -> SavedRows {
+        let schema = Arc::new(Schema::new(vec![Field::new(
+            "label",
+            DataType::Int64,
+            true,
+        )]));
+        let layout = Arc::new(Layout::all_columns(Arc::clone(&schema), RowHasher::new(7)));
+        let snapshots = workers.iter().map(|rows| {
+            let column = Int64Array::from_iter_values(rows.iter().map(|row| row.0));
+            let weights: Vec<i64> = rows.iter().map(|row| row.1).collect();
+            let rows = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(column)]).unwrap();
+            let batch = Batch::from_delta(&layout, &Delta::new(rows, weights.into())).unwrap();
+            Snapshot::new(Arc::clone(&layout), [batch.into()])
+        });
+        let named = Schema::new(vec![Field::new("x", DataType::Int64, true)]);
+        SavedRows {
+            schema: Arc::new(named),
+            snapshots: snapshots.collect(),
+        }
+    }
+
+    #[test]
+    fn a_row_of_a_great_weight_is_given_in_pieces() {
+        let saved = saved(&[&[(1, 12), (2, 1), (3, 4)], &[(4, 1)], &[]]);
+        assert_eq!(saved.count().unwrap(), 18);
+        let pieces: Vec<RecordBatch> = saved.rows().map(Result::unwrap).collect();
+        assert!(
+            pieces
+                .iter()
+                .all(|rows| (1..=ROWS_MAX).contains(&rows.num_rows()))
+        );
+        assert!(pieces.iter().all(|rows| rows.schema() == saved.schema));
+        let values = pieces.iter().flat_map(|rows| {
+            let column = rows.column(0).as_primitive::<Int64Type>();
+            (0..column.len())
+                .map(|row| column.value(row))
+                .collect::<Vec<_>>()
+        });
+        let mut values: Vec<i64> = values.collect();
+        values.sort_unstable();
+        let expected = [[1; 12].as_slice(), &[2, 3, 3, 3, 3, 4]].concat();
+        assert_eq!(values, expected);
+    }
+
+    #[test]
+    fn nothing_follows_an_error() {
+        let saved = saved(&[&[(1, -1)], &[(2, 1)]]);
+        assert!(saved.count().is_err());
+        let mut rows = saved.rows();
+        let error = rows.next().unwrap().unwrap_err();
+        assert!(error.to_string().contains("weight -1"), "{error}");
+        assert!(rows.next().is_none());
+    }
+}

@@ -6,8 +6,9 @@ use clap::{Args, Subcommand, ValueEnum};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-DIR is what `highwater run --storage DIR` was given. A checkpoint is named by its uuid, by a beginning of
-it that no other one has, by the name that somebody gave it, or by `latest`: the newest usable one.
+DIR is what `highwater run --storage DIR` was given. A checkpoint is named by its uuid, by a
+beginning of it that no other one has, by the name that somebody gave it, or by `latest`: the
+newest usable one.
 
 Examples:
   highwater checkpoint ls ./state                            which there are
@@ -17,9 +18,9 @@ Examples:
   highwater checkpoint fork ./state ./experiment             a second root, in milliseconds
   highwater checkpoint gc ./state --retain 1 --dry-run       what would be deleted
 
-ls, show, verify, du, diff, cat, sql, export and fork work beside a running engine. The others need the
-directory to themselves, and name the process that has it if they cannot. `docs/checkpoints.md` shows
-what each prints.")]
+ls, show, verify, du, diff, cat, sql, export and fork work beside a running engine. The others
+need the directory to themselves, and name the process that has it if they cannot.
+docs/checkpoints.md shows what each prints.")]
 pub(crate) struct CheckpointOptions {
     #[command(subcommand)]
     pub(crate) command: CheckpointCommand,
@@ -106,8 +107,9 @@ pub(crate) struct ShowOptions {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Digests of all files are compared with the manifest, then each batch is opened and each of its blocks
-read: checksums, order, numbers of rows. Nothing is changed. Exit code 1 if anything is wrong.
+Digests of all files are compared with the manifest, then each batch is opened and each of its
+blocks read: checksums, order, numbers of rows. Nothing is changed. Exit code 1 if anything is
+wrong.
 
 Examples:
   highwater checkpoint verify ./state
@@ -160,9 +162,9 @@ pub(crate) enum RowsFormat {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-With csv and json, rows are printed as they are read, so a relation may be larger than memory; their
-order means nothing. Only tables with a primary key or 'materialized' = 'true', and MATERIALIZED views,
-have rows in a checkpoint.
+With csv and json, rows are printed as they are read, so a relation may be larger than memory;
+their order means nothing. Only tables with a primary key or 'materialized' = 'true', and
+MATERIALIZED views, have rows in a checkpoint.
 
 Examples:
   highwater checkpoint cat ./state totals
@@ -186,7 +188,8 @@ pub(crate) struct CatOptions {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The query may use what /query of a running pipeline may, but for the program's own types and functions.
+The query may use what /query of a running pipeline may, but for the program's own types and
+functions.
 
 Examples:
   highwater checkpoint sql ./state 'SELECT team, points FROM teams ORDER BY points DESC LIMIT 3'
@@ -274,8 +277,8 @@ pub(crate) struct NameOptions {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-A pinned checkpoint must be unpinned first. The last usable one is only removed with --force: the next
-run would have to begin anew.")]
+A pinned checkpoint must be unpinned first. The last usable one is only removed with --force: the
+next run would have to begin anew.")]
 pub(crate) struct RemoveOptions {
     /// The storage directory
     #[arg(value_name = "DIR")]
@@ -291,8 +294,9 @@ pub(crate) struct RemoveOptions {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Both directories can be used from then on, and neither notices the other: files are written once, and
-each directory deletes its own names only. They must be on one file system, which has hard links.
+Both directories can be used from then on, and neither notices the other: files are written once,
+and each directory deletes its own names only. They must be on one file system, which has hard
+links.
 
 Example:
   highwater checkpoint fork ./state ./experiment
@@ -312,8 +316,8 @@ pub(crate) struct ForkOptions {
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
-While an engine runs it alone knows what it uses, and it collects by itself: gc needs the directory to
-itself, with --dry-run too. Without --retain, all checkpoints stay.
+While an engine runs, it alone knows what it uses, and it collects by itself: gc needs the
+directory to itself, with --dry-run too. Without --retain, all checkpoints stay.
 
 Examples:
   highwater checkpoint gc ./state --dry-run

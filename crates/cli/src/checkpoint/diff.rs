@@ -76,6 +76,11 @@ impl<'a> Comparison<'a> {
         }
         only_left.extend(files.batches.only_left);
         only_right.extend(files.batches.only_right);
+        let mut shared = files.batches.both;
+        if left.checkpoint().uuid() == right.checkpoint().uuid() {
+            shared.append(&mut only_left);
+            only_right.clear();
+        }
         Self {
             left,
             right,
@@ -87,7 +92,7 @@ impl<'a> Comparison<'a> {
             positions: moved(left.record(), right.record()),
             only_left,
             only_right,
-            shared: files.batches.both,
+            shared,
         }
     }
 
@@ -263,7 +268,9 @@ fn own(saved: &SavedPipeline, name: &str) -> FileList {
 fn changed<'a>(relation: SavedRelation<'a>, right: &SavedPipeline) -> Option<Changed<'a>> {
     let mut others = right.relations();
     let other = others.find(|other| other.name() == relation.name())?;
-    (relation.batches() != other.batches()).then(|| Changed {
+    // Workers without rows do not count.
+    let filled = |relation: &SavedRelation<'_>| relation.batches().map(|workers| workers.concat());
+    (filled(&relation) != filled(&other)).then(|| Changed {
         name: relation.name(),
         stored_rows: (relation.stored_rows(), other.stored_rows()),
     })

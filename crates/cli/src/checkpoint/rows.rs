@@ -142,6 +142,13 @@ fn answer(saved: &SavedPipeline, query: &str) -> Result<(SchemaRef, Vec<RecordBa
     }
     match answer {
         Ok(answer) => Ok(answer),
-        Err(error) => bail!("{}", error.message),
+        // Its first line says that it is an error already.
+        Err(error) => bail!(
+            "{}",
+            error
+                .message
+                .strip_prefix("error: ")
+                .unwrap_or(&error.message)
+        ),
     }
 }

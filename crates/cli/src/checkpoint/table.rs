@@ -82,8 +82,11 @@ pub(super) fn size(bytes: u64) -> String {
     BinaryBytes(bytes).to_string()
 }
 
-/// `1.46 KiB (1,500 bytes)`.
+/// `1.46 KiB (1,500 bytes)`, `35 bytes`.
 pub(super) fn exact_size(bytes: u64) -> String {
+    if bytes < 1_024 {
+        return format!("{bytes} bytes");
+    }
     format!("{} ({} bytes)", size(bytes), count(bytes))
 }
 
@@ -129,6 +132,7 @@ mod tests {
         let expected = "NAME    BYTES  STATE\nä       1,234  ok\nlonger      5\n";
         assert_eq!(table.to_string(), expected);
         assert_eq!(exact_size(1_500), "1.46 KiB (1,500 bytes)");
+        assert_eq!(exact_size(35), "35 bytes");
         assert_eq!(
             [plural(1, "file"), plural(2, "batch")],
             ["1 file", "2 batches"]
