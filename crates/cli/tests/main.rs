@@ -1,5 +1,7 @@
 //! The binary, as a user runs it.
 
+#[path = "main/checkpoints.rs"]
+mod checkpoints;
 #[path = "main/kills.rs"]
 mod kills;
 

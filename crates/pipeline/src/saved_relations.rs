@@ -374,7 +374,7 @@ fn times(weight: i64) -> Result<usize, Error> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Array, AsArray, Int64Array};
+    use arrow::array::{AsArray, Int64Array};
     use arrow::datatypes::{DataType, Field, Int64Type};
     use highwater_zset::Batch;
 
