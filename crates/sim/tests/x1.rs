@@ -99,7 +99,6 @@ fn x1_the_same_seed_is_the_same_run() {
 }
 
 #[test]
-#[ignore = "fails: Store::open only syncs the root's names again, which proves nothing after a failure"]
 fn x1_what_a_start_shows_after_a_failed_sync_lasts() {
     let mut harness = Harness::new("x1 strict", 5);
     let workload = scripts::start_after_a_failed_change();

@@ -11,7 +11,7 @@ use highwater_pipeline::{OpenedStorage, Pipeline, Settings};
 use highwater_server::definition::definition;
 use highwater_server::{ServerState, serve};
 use highwater_sql::{CompileOptions, compile};
-use highwater_storage::LocalDisk;
+use highwater_storage::{Kind, LocalDisk};
 use highwater_zset::RowHasher;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -74,7 +74,18 @@ pub(crate) fn serve_with(sql: &str, settings: Settings) -> Served {
 
 /// With checkpoints in a folder: goes on from the last one.
 pub(crate) fn serve_stored(sql: &str, root: &Path) -> Served {
-    let storage = OpenedStorage::open(Arc::new(LocalDisk), root).unwrap();
+    let began = Instant::now();
+    let storage = loop {
+        // A server that was dropped just before takes a moment to let go.
+        match OpenedStorage::open(Arc::new(LocalDisk), root) {
+            Ok(storage) => break storage,
+            Err(error) if error.kind() == Kind::Locked => {
+                assert!(began.elapsed() < Duration::from_secs(20), "{error}");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(error) => panic!("{error}"),
+        }
+    };
     let settings = Settings {
         hash_seed: storage.hash_seed().unwrap_or(7),
         checkpoint_interval: None,

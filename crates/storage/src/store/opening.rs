@@ -503,7 +503,7 @@ fn clean_up(disk: &dyn Disk, root: &Path, catalog: &Catalog, found: &Found) -> C
     };
     // They are never referred to, and their room may be what the catalog needs.
     collect::remove_unfinished(disk, root, &plan, &mut cleaned.removed);
-    if let Err(error) = make_durable(disk, root, catalog, found, &plan) {
+    if let Err(error) = make_durable(disk, root, catalog, found) {
         let context = "files that nobody needs are left, for the catalog cannot be made durable";
         cleaned.problem = Some(error.with_context(context));
         cleaned.is_uncertain = true;
@@ -521,26 +521,14 @@ fn clean_up(disk: &dyn Disk, root: &Path, catalog: &Catalog, found: &Found) -> C
     cleaned
 }
 
-/// Writes the catalog again if there are new marks, or if something is to be deleted: a sync of its
-/// name alone would prove nothing if one has failed before.
-fn make_durable(
-    disk: &dyn Disk,
-    root: &Path,
-    catalog: &Catalog,
-    found: &Found,
-    plan: &CollectionPlan,
-) -> Result<()> {
-    let deletes = !(plan.folders.is_empty() && plan.batches.is_empty());
-    if !found.has_new_marks && !deletes {
-        let synced = disk.sync_dir(root);
-        return synced.map_err(|error| Error::io("sync", root, error));
+/// Writes the catalog again, with new marks or as it was: what it lists is about to be relied on, and
+/// that its name was synced is not known. A sync of the name alone would prove nothing if an earlier
+/// process had one that failed.
+fn make_durable(disk: &dyn Disk, root: &Path, catalog: &Catalog, found: &Found) -> Result<()> {
+    if found.has_new_marks {
+        return replace_catalog(disk, root, &catalog::encode(&found.entries)?);
     }
-    let bytes = if found.has_new_marks {
-        catalog::encode(&found.entries)?
-    } else {
-        catalog.bytes.clone()
-    };
-    replace_catalog(disk, root, &bytes)
+    replace_catalog(disk, root, &catalog.bytes)
 }
 
 impl OpeningReport {
