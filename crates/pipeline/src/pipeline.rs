@@ -40,13 +40,19 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) incarnation: Uuid,
     pub(crate) events: Sender<Event>,
-    pub(crate) published: Arc<Published>,
-    pub(crate) sent: watch::Receiver<u64>,
-    /// True once the controller's thread has ended.
-    pub(crate) ended: watch::Receiver<bool>,
+    pub(crate) watched: Watched,
     pub(crate) store: Option<Store>,
     pub(crate) state_files: Option<StateFiles>,
     pub(crate) controller: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What the controller's thread shows.
+pub(crate) struct Watched {
+    pub(crate) published: Arc<Published>,
+    /// The last step that all outputs were told of.
+    pub(crate) sent: watch::Receiver<u64>,
+    /// True once the thread has ended.
+    pub(crate) ended: watch::Receiver<bool>,
 }
 
 impl Pipeline {
@@ -100,7 +106,7 @@ impl Pipeline {
 
     /// The contents of all materialized relations after the latest step.
     pub fn contents(&self) -> Arc<Contents> {
-        self.shared.published.latest()
+        self.shared.watched.published.latest()
     }
 
     /// Lets inputs read and steps run.
@@ -274,7 +280,7 @@ impl Pipeline {
         let stream = described.map(|it| it.name.clone()).unwrap_or_default();
         let name = format!("{stream}.api-{}", Uuid::now_v7());
         let (sender, messages) = mpsc::unbounded_channel();
-        let mut sent = self.shared.sent.clone();
+        let mut sent = self.shared.watched.sent.clone();
         sent.mark_unchanged();
         let followed = self.request(|reply| {
             Request::Follow(FollowRequest {
@@ -376,7 +382,7 @@ impl Pipeline {
 
     /// Resolves when the pipeline was stopped or suspended, and everything is written.
     pub async fn ended(&self) {
-        let mut ended = self.shared.ended.clone();
+        let mut ended = self.shared.watched.ended.clone();
         // An error means that the controller's thread is gone.
         let _ = ended.wait_for(|ended| *ended).await;
     }

@@ -29,7 +29,7 @@ use crate::input_thread::InputPort;
 use crate::moment::TimeSource;
 use crate::output_thread::{self, OutputWriter};
 use crate::performer::{self, Performer, WaitingInputs, spawn};
-use crate::pipeline::{Pipeline, Shared};
+use crate::pipeline::{Pipeline, Shared, Watched};
 use crate::resume::Resuming;
 use crate::settings::Settings;
 use crate::storage::OpenedStorage;
@@ -64,6 +64,11 @@ pub(crate) fn start(
     );
     let resuming = saved.map(|saved| Resuming::new(&definition, &settings, saved));
     let resuming = resuming.transpose()?;
+    let config = DataflowConfig {
+        workers: settings.workers,
+        hasher: RowHasher::new(settings.hash_seed),
+        state_files: state_files.clone(),
+    };
     let opening = Opening {
         definition: &definition,
         settings: &settings,
@@ -71,30 +76,11 @@ pub(crate) fn start(
     };
     let inputs = opening.inputs(&mut controller, &events)?;
     let outputs = opening.outputs(&mut controller)?;
-    let config = DataflowConfig {
-        workers: settings.workers,
-        hasher: RowHasher::new(settings.hash_seed),
-        state_files: state_files.clone(),
-    };
     let (dataflow, first_actions) = match resuming {
         Some(resuming) => resuming.resume(config, &mut controller, &*clock)?,
         None => first_step(&definition, config, &mut controller, &*clock)?,
     };
-    let (sent_sender, sent) = watch::channel(0);
-    let (ended_sender, ended) = watch::channel(false);
-    let published = Arc::new(Published::default());
-    let mut performer = Performer {
-        // The engine's, once it has started.
-        commands: channel().0,
-        checkpoints: None,
-        events: events.clone(),
-        published: published.clone(),
-        sent: sent_sender,
-        ended: ended_sender,
-        inputs,
-        clock: clock.clone(),
-        threads: Vec::new(),
-    };
+    let (mut performer, watched) = performer(events.clone(), inputs, clock.clone());
     if let (Some(store), Some(state_files)) = (&store, &state_files) {
         let fingerprint = definition.fingerprint();
         start_checkpoints(&mut performer, store, state_files, &settings, fingerprint)?;
@@ -111,13 +97,40 @@ pub(crate) fn start(
         settings,
         incarnation,
         events,
-        published,
-        sent,
-        ended,
+        watched,
         store,
         state_files,
         controller: Mutex::new(Some(thread)),
     }))
+}
+
+/// What performs the controller's actions, and what others see of it.
+fn performer(
+    events: Sender<Event>,
+    inputs: WaitingInputs,
+    clock: Arc<dyn TimeSource>,
+) -> (Performer, Watched) {
+    let (sent_sender, sent) = watch::channel(0);
+    let (ended_sender, ended) = watch::channel(false);
+    let published = Arc::new(Published::default());
+    let performer = Performer {
+        // The engine's, once it has started.
+        commands: channel().0,
+        checkpoints: None,
+        events,
+        published: published.clone(),
+        sent: sent_sender,
+        ended: ended_sender,
+        inputs,
+        clock,
+        threads: Vec::new(),
+    };
+    let watched = Watched {
+        published,
+        sent,
+        ended,
+    };
+    (performer, watched)
 }
 
 fn state_files(store: &Store, settings: &Settings) -> StateFiles {
