@@ -172,7 +172,7 @@ fn write_missing(
     }
     let mut pack = PackWriter::new(files, state_files.worker)?;
     for batch in &small {
-        pack = pack.add(batch)?;
+        pack = pack.append(batch)?;
     }
     let packed = pack.finish(cache)?;
     new_files.extend(packed.first().map(|first| Arc::clone(first.file())));

@@ -55,7 +55,7 @@ enum Output {
     /// A file that is made when there is something to write.
     File {
         target: StateFiles,
-        writer: Option<SpillWriter>,
+        writer: Option<Box<SpillWriter>>,
     },
 }
 
@@ -182,11 +182,11 @@ impl Merger {
         let rows = Batch::from_parts(&self.layout, parts)?;
         let writer = match writer {
             Some(writer) => writer,
-            None => writer.insert(SpillWriter::new(
+            None => writer.insert(Box::new(SpillWriter::new(
                 &target.files,
                 target.worker,
                 Arc::clone(&self.layout),
-            )?),
+            )?)),
         };
         writer.write(&rows)
     }

@@ -18,7 +18,7 @@ use crate::format::{csv_header, csv_rows, json_rows};
 pub(super) enum Sink<W: Write + Send> {
     Csv(Box<csv::Writer<W>>),
     Json(W),
-    Arrow(FileWriter<W>),
+    Arrow(Box<FileWriter<W>>),
     Parquet(Box<ArrowWriter<W>>),
 }
 
@@ -33,7 +33,7 @@ impl<W: Write + Send> Sink<W> {
                 Self::Csv(Box::new(writer))
             }
             ExportFormat::Json => Self::Json(out),
-            ExportFormat::Arrow => Self::Arrow(FileWriter::try_new(out, schema)?),
+            ExportFormat::Arrow => Self::Arrow(Box::new(FileWriter::try_new(out, schema)?)),
             ExportFormat::Parquet => {
                 let properties = WriterProperties::builder();
                 let properties = properties.set_compression(Compression::SNAPPY).build();

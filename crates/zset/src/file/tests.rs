@@ -78,7 +78,7 @@ proptest! {
             .collect();
         let mut pack = PackWriter::new(&state_files.files, 3).unwrap();
         for batch in &batches {
-            pack = pack.add(batch).unwrap();
+            pack = pack.append(batch).unwrap();
         }
         let packed = pack.finish(&state_files.cache).unwrap();
         prop_assert_eq!(shelf.files().len(), 1);

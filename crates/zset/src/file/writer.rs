@@ -86,7 +86,7 @@ impl PackWriter {
     ///
     /// # Errors
     /// As [`write_batch`]. The file is useless then.
-    pub fn add(mut self, batch: &Batch) -> Result<Self> {
+    pub fn append(mut self, batch: &Batch) -> Result<Self> {
         self.sink.align()?;
         let mut segment = SegmentWriter::new(Arc::clone(batch.layout()), self.sink)?;
         segment.write_batch(batch)?;
