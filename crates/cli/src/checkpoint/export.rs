@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail};
 use highwater_pipeline::{SavedPipeline, SavedRelation};
 
 use super::arguments::{ExportFormat, ExportOptions};
-use super::rows::{open, relation};
+use super::rows::{open, relation, unreadable};
 use super::sink::Sink;
 use super::{sources, table};
 
@@ -38,7 +38,7 @@ pub(super) fn export(options: &ExportOptions) -> Result<ExitCode> {
     }
     let mut out = io::stdout().lock();
     for (relation, file) in relations.iter().zip(&files) {
-        let rows = write_file(relation, file, options.format)
+        let rows = write_file(relation, &saved, file, options.format)
             .with_context(|| format!("cannot export `{}`", relation.name()))?;
         let bytes = fs::metadata(file).map_or(0, |metadata| metadata.len());
         let (rows, bytes) = (table::count(rows), table::exact_size(bytes));
@@ -86,11 +86,16 @@ fn file_name(relation: &str, format: ExportFormat) -> String {
 }
 
 /// The number of rows.
-fn write_file(relation: &SavedRelation<'_>, file: &Path, format: ExportFormat) -> Result<u64> {
+fn write_file(
+    relation: &SavedRelation<'_>,
+    saved: &SavedPipeline,
+    file: &Path,
+    format: ExportFormat,
+) -> Result<u64> {
     let mut aside = file.as_os_str().to_owned();
     aside.push(UNFINISHED_SUFFIX);
     let aside = PathBuf::from(aside);
-    let written = write_aside(relation, &aside, format).and_then(|rows| {
+    let written = write_aside(relation, saved, &aside, format).and_then(|rows| {
         let renamed = fs::rename(&aside, file);
         renamed.with_context(|| format!("cannot name {}", file.display()))?;
         Ok(rows)
@@ -102,9 +107,14 @@ fn write_file(relation: &SavedRelation<'_>, file: &Path, format: ExportFormat) -
     written
 }
 
-fn write_aside(relation: &SavedRelation<'_>, aside: &Path, format: ExportFormat) -> Result<u64> {
+fn write_aside(
+    relation: &SavedRelation<'_>,
+    saved: &SavedPipeline,
+    aside: &Path,
+    format: ExportFormat,
+) -> Result<u64> {
     let writing = || format!("cannot write {}", aside.display());
-    let source = open(relation)?;
+    let source = open(relation, saved)?;
     let mut options = OpenOptions::new();
     let file = options.write(true).create(true).truncate(true).open(aside);
     let mut sink = Sink::new(
@@ -114,7 +124,7 @@ fn write_aside(relation: &SavedRelation<'_>, aside: &Path, format: ExportFormat)
     )?;
     let mut rows = 0;
     for batch in source.rows() {
-        let batch = batch?;
+        let batch = batch.with_context(|| unreadable(relation, saved))?;
         sink.write(&batch).with_context(writing)?;
         rows += batch.num_rows() as u64;
     }

@@ -25,9 +25,9 @@ pub(super) fn cat(options: &CatOptions) -> Result<ExitCode> {
     let store = sources::open(&options.root)?;
     let saved = sources::read(&store, &options.checkpoint)?.warn();
     let relation = relation(&saved, &options.relation)?;
-    let rows = open(&relation)?;
+    let rows = open(&relation, &saved)?;
     let name = relation.name();
-    let reading = || format!("cannot read `{name}`");
+    let reading = || unreadable(&relation, &saved);
     let mut out = BufWriter::new(std::io::stdout());
     if let Some(format) = streamed(options.format) {
         let mut sink = Sink::new(format, &rows.schema, out)?;
@@ -63,10 +63,23 @@ pub(super) fn relation<'a>(saved: &'a SavedPipeline, name: &str) -> Result<Saved
     })
 }
 
+/// What to do about rows that cannot be read.
+pub(super) fn unreadable(relation: &SavedRelation<'_>, saved: &SavedPipeline) -> String {
+    let (name, uuid) = (relation.name(), saved.checkpoint().uuid());
+    format!(
+        "cannot read `{name}` of checkpoint {uuid} (`highwater checkpoint verify` says what is wrong with it, `--checkpoint` chooses another one)"
+    )
+}
+
 /// Opens a relation; its rows are read later.
-pub(super) fn open(relation: &SavedRelation<'_>) -> Result<SavedRows> {
+pub(super) fn open(relation: &SavedRelation<'_>, saved: &SavedPipeline) -> Result<SavedRows> {
     let schema = relation_schema(&relation.recorded().relation);
-    Ok(relation.open(&schema)?)
+    match relation.open(&schema) {
+        Err(Error::Storage(error)) if error.is_damage() => {
+            Err(error).with_context(|| unreadable(relation, saved))
+        }
+        opened => Ok(opened?),
+    }
 }
 
 /// Answers a query.
@@ -124,11 +137,11 @@ fn answer(saved: &SavedPipeline, query: &str) -> Result<(SchemaRef, Vec<RecordBa
             is_materialized: relation.is_materialized(),
         })
         .collect();
-    let failure: RefCell<Option<Error>> = RefCell::default();
+    let failure: RefCell<Option<(SavedRelation<'_>, Error)>> = RefCell::default();
     let contents = |name: &str| match opened.get(name)? {
         Ok(rows) => Some(rows.snapshots.clone()),
         Err(error) => {
-            failure.replace(Some(error.clone()));
+            failure.replace(saved.relation(name).zip(Some(error.clone())));
             None
         }
     };
@@ -137,8 +150,8 @@ fn answer(saved: &SavedPipeline, query: &str) -> Result<(SchemaRef, Vec<RecordBa
         .context("cannot start the runtime")?;
     let engine = QueryEngine::for_relations(&described);
     let answer = runtime.block_on(engine.query(query, &contents));
-    if let Some(failure) = failure.take() {
-        return Err(failure.into());
+    if let Some((relation, error)) = failure.take() {
+        return Err(error).context(unreadable(&relation, saved));
     }
     match answer {
         Ok(answer) => Ok(answer),

@@ -147,6 +147,11 @@ impl Report {
         for damage in self.damages() {
             text += &format!("  {damage}\n");
         }
+        if self.damages().next().is_some() {
+            text += &format!(
+                "  put the files back from a copy, or remove it: highwater checkpoint rm DIR {uuid}\n"
+            );
+        }
         if let Some(mark) = self
             .mark
             .as_ref()

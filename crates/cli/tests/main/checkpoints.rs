@@ -668,7 +668,10 @@ fn verify_names_the_file_whose_byte_was_flipped() {
                 Some(1),
                 "{name} at {position}: {said}"
             );
-            assert_has(said, &["DAMAGED", path.to_str().unwrap()]);
+            assert_has(
+                said,
+                &["DAMAGED", path.to_str().unwrap(), "put the files back"],
+            );
             fs::write(&path, &intact).unwrap();
         }
     }
