@@ -154,10 +154,11 @@ fn write_missing(
     state_files: &StateFiles,
 ) -> Result<Vec<Arc<StoredFile>>, highwater_zset::Error> {
     let StateFiles { files, cache, .. } = state_files;
-    let missing = worker.spines.values().flat_map(Snapshot::batches);
-    let missing = missing.filter_map(|batch| match batch {
-        AnyBatch::Memory(batch) if batch.file().is_none() => Some(batch),
-        _ => None,
+    let batches = worker.spines.values().flat_map(Snapshot::batches);
+    let parts = batches.flat_map(|batch| batch.kept_as());
+    let missing = parts.filter_map(|part| match part {
+        AnyBatch::Memory(batch) => Some(batch),
+        AnyBatch::File(_) => None,
     });
     let (large, small): (Vec<Arc<Batch>>, Vec<Arc<Batch>>) =
         missing.partition(|batch| batch.bytes() > PACKED_BYTES_MAX);
@@ -165,7 +166,7 @@ fn write_missing(
     for batch in large {
         let file = Arc::new(write_batch(files, state_files.worker, &batch, cache)?);
         new_files.push(Arc::clone(file.file()));
-        batch.set_file(file);
+        batch.set_parts(vec![AnyBatch::File(file)]);
     }
     if small.is_empty() {
         return Ok(new_files);
@@ -177,7 +178,7 @@ fn write_missing(
     let packed = pack.finish(cache)?;
     new_files.extend(packed.first().map(|first| Arc::clone(first.file())));
     for (batch, file) in small.iter().zip(packed) {
-        batch.set_file(Arc::new(file));
+        batch.set_parts(vec![AnyBatch::File(Arc::new(file))]);
     }
     Ok(new_files)
 }
@@ -192,12 +193,15 @@ fn describe(
     for ((operator, position), snapshot) in &worker.spines {
         let mut batches = Vec::new();
         for batch in snapshot.batches() {
-            let file = batch.file().ok_or_else(|| {
-                highwater_zset::Error::Invalid("a batch was not written".to_owned())
-            })?;
-            let name = file.file().name().to_owned();
-            files.entry(name).or_insert_with(|| Arc::clone(file.file()));
-            batches.push(file.location().clone());
+            for part in batch.kept_as() {
+                let AnyBatch::File(part) = part else {
+                    let message = "a batch was not written".to_owned();
+                    return Err(highwater_zset::Error::Invalid(message));
+                };
+                let name = part.file().name().to_owned();
+                files.entry(name).or_insert_with(|| Arc::clone(part.file()));
+                batches.push(part.location().clone());
+            }
         }
         spines.push(SavedSpine {
             operator: *operator,

@@ -41,11 +41,15 @@ impl AnyBatch {
         }
     }
 
-    /// The file that has the rows, if there is one.
-    pub fn file(&self) -> Option<&Arc<FileBatch>> {
+    /// The batches that a checkpoint keeps in its place, those in memory to be written: itself, unless
+    /// it has parts.
+    pub fn kept_as(&self) -> Vec<AnyBatch> {
         match self {
-            Self::Memory(batch) => batch.file(),
-            Self::File(batch) => Some(batch),
+            Self::Memory(batch) => match batch.parts() {
+                Some(parts) => parts.iter().flat_map(Self::kept_as).collect(),
+                None => vec![self.clone()],
+            },
+            Self::File(_) => vec![self.clone()],
         }
     }
 }

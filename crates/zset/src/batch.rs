@@ -16,10 +16,10 @@ use arrow::array::{ArrayRef, RecordBatch};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::concat;
 
+use crate::any_batch::AnyBatch;
 use crate::consolidate::consolidate;
 use crate::delta::{Delta, columns_bytes, record_batch, take_columns};
 use crate::error::{Error, Result};
-use crate::file::FileBatch;
 use crate::index::HashIndex;
 use crate::kernels::canonical::canonical_columns;
 use crate::kernels::column::bytes_in_use;
@@ -46,8 +46,8 @@ pub struct Batch {
     seconds: Vec<u64>,
     weights: Weights,
     index: HashIndex,
-    /// The same rows in a file, once they have been written.
-    file: OnceLock<Arc<FileBatch>>,
+    /// Batches whose sum is this one, if that saves writing it.
+    parts: OnceLock<Vec<AnyBatch>>,
 }
 
 /// Weights, most of which are 1 in most batches.
@@ -111,7 +111,7 @@ impl Batch {
             seconds: Vec::new(),
             weights,
             index: HashIndex::new(&[]),
-            file: OnceLock::new(),
+            parts: OnceLock::new(),
         }
     }
 
@@ -178,7 +178,7 @@ impl Batch {
             seconds,
             weights,
             index,
-            file: OnceLock::new(),
+            parts: OnceLock::new(),
         })
     }
 
@@ -301,15 +301,17 @@ impl Batch {
         &self.index
     }
 
-    /// The file that has the same rows, if they have been written to one.
-    pub fn file(&self) -> Option<&Arc<FileBatch>> {
-        self.file.get()
+    /// Batches whose sum is this one, most of whose rows are in files: a checkpoint writes what is not, and
+    /// then has no need to write this. A batch that was written has one part, its file; a merge of some
+    /// that were has theirs.
+    pub fn parts(&self) -> Option<&[AnyBatch]> {
+        self.parts.get().map(Vec::as_slice)
     }
 
-    /// Notes that a file has the same rows. The first one counts.
-    pub fn set_file(&self, file: Arc<FileBatch>) {
-        // A second file of the same rows is not wrong, only useless.
-        let _ = self.file.set(file);
+    /// Notes batches whose sum is this one. The first ones count.
+    pub fn set_parts(&self, parts: Vec<AnyBatch>) {
+        // Others with the same sum are not wrong, only useless.
+        let _ = self.parts.set(parts);
     }
 
     /// Bytes in memory.

@@ -34,6 +34,7 @@ use std::sync::Arc;
 use crate::any_batch::AnyBatch;
 use crate::batch::{BATCH_ROWS_MAX, Batch};
 use crate::error::{Error, Result};
+use crate::file::FileBatch;
 use crate::layout::Layout;
 use crate::merge::service::RunningMerge;
 use crate::merge::{MergeService, Merger};
@@ -51,6 +52,11 @@ const INLINE_ROWS_MAX: usize = 2_000;
 /// Smaller batches stay in memory: a spine has few that are larger, and many that are smaller and soon
 /// merged.
 const SPILL_BYTES_MIN: usize = if cfg!(test) { 64 } else { 1 << 20 };
+/// Most parts that a batch in memory is kept as. A restart reads from each of them.
+const PARTS_MAX: usize = 8;
+/// Smaller merges are written again: it costs little, and the files of their inputs, which they share
+/// with others, can go.
+const PARTS_ROWS_MIN: usize = if cfg!(test) { 8 } else { 20_000 };
 /// A larger file is not merged into memory: a column of it might be too long for Arrow's offsets.
 const FILE_BYTES_INTO_MEMORY_MAX: usize = 1 << 28;
 /// Rows take about this many times more bytes in memory than in a file: hashes and indexes, and
@@ -242,7 +248,11 @@ impl Spine {
                 let is_input = |member: &mut Member| member.merge == Some(merge);
                 let inputs: Vec<Member> = self.batches.extract_if(.., is_input).collect();
                 let inputs = inputs.into_iter().map(|member| self.released(member));
-                self.merges.discard(inputs.collect());
+                let inputs: Vec<AnyBatch> = inputs.collect();
+                if let AnyBatch::Memory(merged) = &batch {
+                    keep_parts(merged, &inputs);
+                }
+                self.merges.discard(inputs);
                 self.push(batch);
                 Ok(())
             }
@@ -322,7 +332,11 @@ impl Spine {
             if member.merge.is_some() || member.memory_bytes == 0 {
                 continue;
             }
-            if let Some(file) = member.batch.file().cloned() {
+            let file = match &member.batch {
+                AnyBatch::Memory(batch) => batch.parts().and_then(only_file),
+                AnyBatch::File(_) => None,
+            };
+            if let Some(file) = file {
                 state_files.budget.subtract(member.memory_bytes);
                 member.memory_bytes = 0;
                 let in_memory = std::mem::replace(&mut member.batch, AnyBatch::File(file));
@@ -355,6 +369,35 @@ impl Spine {
         let positions =
             (0..self.batches.len()).filter(|position| self.batches[*position].is_due_at(full));
         Some(positions.take(INPUTS_MAX).collect())
+    }
+}
+
+fn only_file(parts: &[AnyBatch]) -> Option<Arc<FileBatch>> {
+    match parts {
+        [AnyBatch::File(file)] => Some(Arc::clone(file)),
+        _ => None,
+    }
+}
+
+/// Lets a merge in memory stand for what its inputs are kept as, so that a checkpoint need not write the
+/// same rows again only because they were merged. Not if there are many parts, nor if much of them has
+/// cancelled: so each row is written again once per factor of [`PARTS_MAX`] that its spine grows by. And
+/// not if many of the rows are only in memory, for they stay there until they are written.
+fn keep_parts(merged: &Batch, inputs: &[AnyBatch]) {
+    let parts: Vec<AnyBatch> = inputs.iter().flat_map(AnyBatch::kept_as).collect();
+    let (rows, rows_in_memory) = parts.iter().fold((0, 0), |(rows, in_memory), part| {
+        let unwritten = match part {
+            AnyBatch::Memory(part) => part.len(),
+            AnyBatch::File(_) => 0,
+        };
+        (rows + part.len(), in_memory + unwritten)
+    });
+    let is_worth_it = parts.len() <= PARTS_MAX
+        && merged.len() >= PARTS_ROWS_MIN
+        && merged.len() * 4 >= rows * 3
+        && rows_in_memory * 3 <= rows;
+    if is_worth_it {
+        merged.set_parts(parts);
     }
 }
 

@@ -1,6 +1,6 @@
 use super::*;
-use crate::testing::{Case, Kind, Shelf, cases, consolidated, delta, schema, sum};
-use crate::{Delta, RowHasher};
+use crate::testing::{Case, Kind, Shelf, assert_same, cases, consolidated, delta, schema, sum};
+use crate::{Delta, RowHasher, write_batch};
 use arrow::array::{Int64Array, RecordBatch};
 use proptest::prelude::*;
 
@@ -63,6 +63,56 @@ proptest! {
             prop_assert!(shelf.files().is_empty(), "files that nobody needs are gone");
         }
     }
+}
+
+/// A checkpoint after every insert: what merges stand for is what they hold.
+#[test]
+fn a_merge_stands_for_the_files_of_its_inputs() {
+    // Merges of four are not done in the insert.
+    const ROWS: i64 = 2_100;
+    let shelf = Shelf::new(usize::MAX);
+    let state_files = shelf.state_files.clone();
+    let merges = MergeService::inline(usize::MAX).with_state_files(state_files.clone());
+    let layout = number_layout();
+    let mut spine = Spine::new(Arc::clone(&layout), merges);
+    let (mut stood, mut written) = (0, 0);
+    for step in 0..36 {
+        // Every third step takes back what the one before has brought.
+        let (first, weight) = match step % 3 {
+            2 => ((step - 1) * ROWS, -1),
+            _ => (step * ROWS, 1),
+        };
+        spine
+            .insert(numbers(&layout, first..first + ROWS, weight))
+            .unwrap();
+        // As a checkpoint does, but not after every insert.
+        for batch in spine.snapshot().batches() {
+            let AnyBatch::Memory(whole) = &batch else {
+                panic!("nothing is spilled");
+            };
+            let parts = batch.kept_as();
+            assert!(parts.len() <= PARTS_MAX);
+            if parts.len() > 1 {
+                let sum = Merger::new(Arc::clone(&layout), parts.clone()).run();
+                assert_same(&sum.unwrap(), whole);
+                stood += 1;
+            }
+            for part in parts.iter().filter(|_| step % 4 != 0) {
+                if let AnyBatch::Memory(part) = part {
+                    let files = &state_files.files;
+                    let file = write_batch(files, 0, part, &state_files.cache).unwrap();
+                    part.set_parts(vec![AnyBatch::File(Arc::new(file))]);
+                    written += part.len();
+                }
+            }
+        }
+    }
+    assert!(stood > 10, "{stood} stood for others");
+    let inserted = 36 * ROWS as usize;
+    assert!(
+        written < 6 * inserted,
+        "{written} rows written for {inserted}"
+    );
 }
 
 #[test]
