@@ -11,6 +11,8 @@ use std::fs::{self, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -294,11 +296,14 @@ fn p1_kill_9_at_any_moment_loses_nothing_that_was_confirmed() {
         let mut running = bench.start(1 + dice.roll(3));
         let process = running.0.id();
         let (looked, has_looked) = std::sync::mpsc::channel();
+        let is_told = Arc::new(AtomicBool::new(false));
+        let tells = is_told.clone();
         let killer = std::thread::spawn(move || {
             let patience = if is_early { early } else { PATIENCE };
             if has_looked.recv_timeout(patience).is_ok() {
                 std::thread::sleep(late);
             }
+            tells.store(true, Ordering::SeqCst);
             let killed = Command::new("kill")
                 .args(["-9", &process.to_string()])
                 .status();
@@ -308,10 +313,9 @@ fn p1_kill_9_at_any_moment_loses_nothing_that_was_confirmed() {
         match address {
             Some(address) => {
                 let gone = watch(&agent, &address, &mut durable, &mut total, &looked).unwrap_err();
-                // A killed process may take a moment to be gone; one that lives is at fault itself.
-                std::thread::sleep(Duration::from_millis(50));
-                let is_alive = running.0.try_wait().unwrap().is_none();
-                assert!(!is_alive, "seed {seed}, round {round}: {gone}");
+                // A process that nobody has killed yet is at fault itself.
+                let was_told = is_told.load(Ordering::SeqCst);
+                assert!(was_told, "seed {seed}, round {round}: {gone}");
                 let is_killed = running.0.wait().unwrap().code().is_none();
                 assert!(is_killed, "seed {seed}, round {round}: {gone}");
             }

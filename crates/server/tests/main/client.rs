@@ -24,7 +24,7 @@ pub(crate) struct Served {
     agent: ureq::Agent,
     pub(crate) pipeline: Pipeline,
     /// Runs the server until the test ends.
-    _runtime: Runtime,
+    runtime: Runtime,
     stop: Option<oneshot::Sender<()>>,
 }
 
@@ -131,8 +131,15 @@ fn serve_on(sql: &str, settings: Settings, storage: Option<OpenedStorage>) -> Se
         address,
         agent: agent.into(),
         pipeline,
-        _runtime: runtime,
+        runtime,
         stop: Some(stop),
+    }
+}
+
+/// The pipeline ends, so that its files are free for the next one.
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.runtime.block_on(self.pipeline.stop());
     }
 }
 
