@@ -87,7 +87,11 @@ pub(crate) fn run(options: &Options) -> Result<String, String> {
         unchanged.bytes_written
     ));
     let files = bench.store.usage().map_err(text)?;
-    let bytes = files.checkpoints.iter().map(|usage| usage.total_bytes).max();
+    let bytes = files
+        .checkpoints
+        .iter()
+        .map(|usage| usage.total_bytes)
+        .max();
     report.push_str(&format!(
         "files of the larger checkpoint: {:.1} MB\n",
         bytes.unwrap_or_default() as f64 / 1e6
