@@ -53,7 +53,7 @@ const INLINE_ROWS_MAX: usize = 2_000;
 /// merged.
 const SPILL_BYTES_MIN: usize = if cfg!(test) { 64 } else { 1 << 20 };
 /// Most parts that a batch in memory is kept as. A restart reads from each of them.
-const PARTS_MAX: usize = 8;
+const PARTS_MAX: usize = 24;
 /// Smaller merges are written again: it costs little, and the files of their inputs, which they share
 /// with others, can go.
 const PARTS_ROWS_MIN: usize = if cfg!(test) { 8 } else { 20_000 };
