@@ -3,15 +3,20 @@
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{Context, Result, bail, ensure};
 use xtask::{budgets, edges, files, links, source, workspace_root};
 
+/// Between two looks at the clock.
+const PROGRAMS_AT_ONCE: u64 = 300;
+const KILLS_AT_ONCE: u64 = 50;
+
 const USAGE: &str = "usage: cargo xtask <command>
   tidy [ROOT]  check crate edges, budgets and module docs (cargo test does it too)
   bless        write the expected output of the examples anew from the release binary
-  long [PROGRAMS [SEED]]  the oracle on many random programs (1000), from this seed on (the time)";
+  long [MINUTES [SEED]]  random programs against the oracle, crashes under the simulator, and real
+               kills: a third of the minutes (30) each, with fresh seeds from this one on (the time)";
 
 fn main() -> ExitCode {
     let command = std::env::args().nth(1);
@@ -61,22 +66,49 @@ fn bless() -> Result<()> {
 }
 
 fn long(arguments: Vec<String>) -> Result<()> {
-    let programs = arguments.first().map_or("1000", String::as_str);
-    let seed = match arguments.get(1) {
-        Some(seed) => seed.clone(),
-        None => SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)?
-            .as_secs()
-            .to_string(),
+    let number = |position: usize, default: u64| match arguments.get(position) {
+        Some(text) => text
+            .parse()
+            .with_context(|| format!("`{text}` is no number")),
+        None => Ok(default),
     };
-    println!("{programs} programs from seed {seed} on");
+    let minutes = number(0, 30)?.div_ceil(3);
+    let mut seed = number(1, SystemTime::UNIX_EPOCH.elapsed()?.as_secs())?;
+    let share = Duration::from_secs(60 * minutes);
+    let began = Instant::now();
+    while began.elapsed() < share {
+        println!("{PROGRAMS_AT_ONCE} programs from seed {seed} on");
+        let variables = [("ORACLE_PROGRAMS", PROGRAMS_AT_ONCE), ("ORACLE_SEED", seed)];
+        test(&["--test", "judges", "--", "oracle"], &variables)?;
+        seed += PROGRAMS_AT_ONCE;
+    }
+    let arguments = ["-p", "highwater-sim", "--test", "long", "--", "--ignored"];
+    test(&arguments, &[("HIGHWATER_SIM_MINUTES", minutes)])?;
+    let began = Instant::now();
+    while began.elapsed() < share {
+        println!("{KILLS_AT_ONCE} kills with seed {seed}");
+        let variables = [("KILLS", KILLS_AT_ONCE), ("KILLS_SEED", seed)];
+        let arguments = ["-p", "highwater-cli", "--test", "main", "--", "kills"];
+        test(&arguments, &variables)?;
+        seed += 1;
+    }
+    Ok(())
+}
+
+/// Runs tests with these environment variables and shows what they print.
+fn test(arguments: &[&str], variables: &[(&str, u64)]) -> Result<()> {
     let status = Command::new("cargo")
-        .args(["test", "--test", "judges", "--", "oracle"])
-        .env("ORACLE_PROGRAMS", programs)
-        .env("ORACLE_SEED", seed)
+        .args(["test", "--locked"])
+        .args(arguments)
+        .arg("--nocapture")
+        .envs(
+            variables
+                .iter()
+                .map(|(name, value)| (name, value.to_string())),
+        )
         .current_dir(workspace_root())
         .status()
         .context("cargo does not start")?;
-    ensure!(status.success(), "the oracle found a difference");
+    ensure!(status.success(), "a test failed; its seed is above");
     Ok(())
 }

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use highwater_bench::measure::Engine;
 use highwater_bench::options::Options;
 use highwater_bench::workload::Generator;
-use highwater_circuit::checkpoint::{SavedWorker, restore, save};
+use highwater_circuit::checkpoint::{SavedWorker, Saving, restore, save};
 use highwater_circuit::dataflow::CircuitState;
 use highwater_storage::{CheckpointDetails, LocalDisk, Store, paths};
 use highwater_zset::{BlockCache, MemoryBudget, RowHasher, StateFiles, yield_to_steps};
@@ -80,7 +80,7 @@ pub(crate) fn run(options: &Options) -> Result<String, String> {
         ));
     }
     let state = bench.engine.state()?;
-    let unchanged = save(&state, &bench.state_files, &mut |_| {}).map_err(text)?;
+    let unchanged = save(state, &bench.state_files, &mut |_| {}).map_err(text)?;
     report.push_str(&format!(
         "nothing changed: {} bytes to write\n",
         unchanged.bytes_written
@@ -95,7 +95,7 @@ pub(crate) fn run(options: &Options) -> Result<String, String> {
         "files of the larger checkpoint: {:.1} MB\n",
         bytes.unwrap_or_default() as f64 / 1e6
     ));
-    drop((bench, state, unchanged));
+    drop((bench, unchanged));
     report.push_str(&restarts(options)?);
     Ok(report)
 }
@@ -164,14 +164,15 @@ fn publish(store: Store, state_files: StateFiles, state: CircuitState) -> JoinHa
         let began = Instant::now();
         let mut checkpoint = store.begin().map_err(text)?;
         let mut files = 0;
-        let saved = save(&state, &state_files, &mut |_| files += 1).map_err(text)?;
+        let mut count = |saving| files += u64::from(matches!(saving, Saving::File { .. }));
+        let epoch = state.epoch.to_le_bytes();
+        let saved = save(state, &state_files, &mut count).map_err(text)?;
         for (number, worker) in saved.workers.iter().enumerate() {
             let bytes = worker.encode().map_err(text)?;
             checkpoint
                 .write_state(&paths::worker_state(number), &bytes)
                 .map_err(text)?;
         }
-        let epoch = state.epoch.to_le_bytes();
         checkpoint.write_state(EPOCH_FILE, &epoch).map_err(text)?;
         saved
             .files

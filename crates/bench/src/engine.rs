@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{Int64Type, Schema};
 use highwater_bench::measure::Engine;
 use highwater_bench::options::Options;
@@ -12,11 +12,18 @@ use highwater_circuit::table_input::TableInput;
 use highwater_sql::{CompileOptions, Program, compile};
 use highwater_zset::{Delta, RowHasher, StateFiles};
 
-/// The program; tables and views are used by position.
-const PROGRAM: &str = "
+/// The table of orders, without notes and with them.
+const ORDERS_TABLE: &str = "
     CREATE TABLE orders (
         id BIGINT NOT NULL PRIMARY KEY, customer BIGINT NOT NULL, amount BIGINT NOT NULL
-    );
+    );";
+const ORDERS_TABLE_WITH_NOTES: &str = "
+    CREATE TABLE orders (
+        id BIGINT NOT NULL PRIMARY KEY, customer BIGINT NOT NULL, amount BIGINT NOT NULL,
+        note VARCHAR NOT NULL
+    );";
+/// The rest of the program; tables and views are used by position.
+const PROGRAM: &str = "
     CREATE TABLE customers (id BIGINT NOT NULL PRIMARY KEY, region BIGINT NOT NULL);
     CREATE VIEW totals AS
         SELECT region, COUNT(*) AS orders, SUM(amount) AS amount
@@ -34,13 +41,18 @@ pub(crate) struct Highwater {
     dataflow: Dataflow,
     orders_schema: Arc<Schema>,
     customers_schema: Arc<Schema>,
+    note_bytes: usize,
     answers: Answers,
 }
 
 /// The program, compiled.
 pub(crate) fn compiled(options: &Options) -> Result<Program, String> {
     let hasher = RowHasher::new(options.seed);
-    compile(PROGRAM, &CompileOptions { hasher }).map_err(|errors| {
+    let orders = match options.note_bytes {
+        0 => ORDERS_TABLE,
+        _ => ORDERS_TABLE_WITH_NOTES,
+    };
+    compile(&format!("{orders}{PROGRAM}"), &CompileOptions { hasher }).map_err(|errors| {
         let messages: Vec<String> = errors.iter().map(|error| format!("{error:?}")).collect();
         messages.join("\n")
     })
@@ -61,6 +73,7 @@ impl Highwater {
         let config = config(options, state_files);
         let dataflow = Dataflow::start(program.plan.clone(), config);
         Ok(Self::new(
+            options,
             &program,
             dataflow.map_err(|error| error.to_string())?,
         ))
@@ -76,16 +89,18 @@ impl Highwater {
         let config = config(options, Some(state_files));
         let dataflow = Dataflow::restore(program.plan.clone(), config, state);
         Ok(Self::new(
+            options,
             program,
             dataflow.map_err(|error| error.to_string())?,
         ))
     }
 
-    fn new(program: &Program, dataflow: Dataflow) -> Self {
+    fn new(options: &Options, program: &Program, dataflow: Dataflow) -> Self {
         Self {
             dataflow,
             orders_schema: program.tables[ORDERS].schema.clone(),
             customers_schema: program.tables[CUSTOMERS].schema.clone(),
+            note_bytes: options.note_bytes,
             answers: Answers::default(),
         }
     }
@@ -131,16 +146,20 @@ impl Engine for Highwater {
     fn customers_input(&self, customers: &Customers) -> Self::Input {
         let rows = batch(
             &self.customers_schema,
-            &[&customers.ids, &customers.regions],
+            integers(&[&customers.ids, &customers.regions]),
         );
         (CUSTOMERS, TableInput::insertions(rows))
     }
 
     fn orders_input(&self, changes: &OrderChanges) -> Self::Input {
-        let columns = [&changes.ids, &changes.customers, &changes.amounts];
+        let mut columns = integers(&[&changes.ids, &changes.customers, &changes.amounts]);
+        if self.note_bytes > 0 {
+            let notes = changes.notes(self.note_bytes);
+            columns.push(Arc::new(StringArray::from(notes)));
+        }
         let weight = |&is_deletion: &bool| if is_deletion { -1 } else { 1 };
         let input = TableInput {
-            rows: batch(&self.orders_schema, &columns),
+            rows: batch(&self.orders_schema, columns),
             weights: changes.is_deletion.iter().map(weight).collect(),
             partial: None,
         };
@@ -162,10 +181,11 @@ impl Engine for Highwater {
     }
 }
 
-fn batch(schema: &Arc<Schema>, columns: &[&Vec<i64>]) -> RecordBatch {
-    let columns = columns
-        .iter()
-        .map(|values| Arc::new(Int64Array::from((*values).clone())) as ArrayRef)
-        .collect();
+fn integers(columns: &[&Vec<i64>]) -> Vec<ArrayRef> {
+    let column = |values: &&Vec<i64>| Arc::new(Int64Array::from((*values).clone())) as ArrayRef;
+    columns.iter().map(column).collect()
+}
+
+fn batch(schema: &Arc<Schema>, columns: Vec<ArrayRef>) -> RecordBatch {
     RecordBatch::try_new(schema.clone(), columns).expect("the columns are those of the table")
 }

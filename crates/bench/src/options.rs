@@ -12,6 +12,8 @@ pub struct Options {
     pub load_step_rows: usize,
     pub workers: usize,
     pub seed: u64,
+    /// Bytes of text in each order, which nothing computes with: for state of many bytes. Highwater only.
+    pub note_bytes: usize,
     /// Directory for the state of engines that can keep it on disk; `None` keeps it in memory.
     pub storage: Option<String>,
 }
@@ -24,6 +26,7 @@ impl Default for Options {
             load_step_rows: 100_000,
             workers: 1,
             seed: 1,
+            note_bytes: 0,
             storage: None,
         }
     }
@@ -32,7 +35,7 @@ impl Default for Options {
 /// For usage messages.
 pub const USAGE: &str =
     "--orders N (10000000)  --customers N (1000000)  --load-step-rows N (100000)
-  --workers N (1)  --seed N (1)  --storage DIRECTORY (none; dbsp only)";
+  --workers N (1)  --seed N (1)  --note-bytes N (0; highwater only)  --storage DIRECTORY (none)";
 
 impl Options {
     /// Reads `--name value` pairs.
@@ -52,6 +55,7 @@ impl Options {
                 "--load-step-rows" => options.load_step_rows = number(&name, &value)?,
                 "--workers" => options.workers = number(&name, &value)?,
                 "--seed" => options.seed = number(&name, &value)?,
+                "--note-bytes" => options.note_bytes = number(&name, &value)?,
                 "--storage" => options.storage = Some(value),
                 _ => return Err(format!("unknown option {name}; options are\n  {USAGE}")),
             }
@@ -75,6 +79,8 @@ impl Options {
             self.workers.to_string(),
             "--seed".to_owned(),
             self.seed.to_string(),
+            "--note-bytes".to_owned(),
+            self.note_bytes.to_string(),
         ];
         if let Some(storage) = &self.storage {
             arguments.extend(["--storage".to_owned(), storage.clone()]);
@@ -99,6 +105,7 @@ mod tests {
         let options = Options {
             orders: 5,
             workers: 3,
+            note_bytes: 7,
             storage: Some("/somewhere".to_owned()),
             ..Options::default()
         };

@@ -39,6 +39,24 @@ impl OrderChanges {
         self.ids.len()
     }
 
+    /// A text of this many letters for each change: the same for the same id and amount, else another
+    /// one. It does not compress.
+    pub fn notes(&self, bytes: usize) -> Vec<String> {
+        const LETTERS: &[u8; 64] =
+            b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let note = |(id, amount): (&i64, &i64)| {
+            let mut random = SplitMix((*id as u64) << 20 ^ *amount as u64);
+            let mut note = String::with_capacity(bytes + 8);
+            while note.len() < bytes {
+                let letters = random.next().to_le_bytes();
+                note.extend(letters.map(|letter| char::from(LETTERS[usize::from(letter) % 64])));
+            }
+            note.truncate(bytes);
+            note
+        };
+        self.ids.iter().zip(&self.amounts).map(note).collect()
+    }
+
     /// True if there is none.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()

@@ -118,29 +118,50 @@ pub struct SavedCircuit {
     pub bytes_written: u64,
 }
 
-/// Writes what is only in memory. `written` hears the bytes of each new file.
+/// How saving goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Saving {
+    /// So many bytes, as they are in memory, are to be written. The first thing that is said.
+    Expected { memory_bytes: u64 },
+    /// A batch is written.
+    Batch { memory_bytes: u64 },
+    /// A file is complete.
+    File { bytes: u64 },
+}
+
+/// What a checkpoint keeps of a worker's spines: files, and batches in memory that are to be written.
+type Kept = BTreeMap<(OperatorId, usize), Vec<AnyBatch>>;
+
+/// Writes what is only in memory, and says how that goes. A batch that no spine holds any more leaves
+/// the memory as soon as it is written.
 ///
 /// # Errors
 /// If a file cannot be written. What was written is used by the next attempt.
 pub fn save(
-    state: &CircuitState,
+    state: CircuitState,
     state_files: &StateFiles,
-    written: &mut dyn FnMut(u64),
+    progress: &mut dyn FnMut(Saving),
 ) -> Result<SavedCircuit, highwater_zset::Error> {
     let mut saved = SavedCircuit {
         workers: Vec::new(),
         files: Vec::new(),
         bytes_written: 0,
     };
+    let workers: Vec<Kept> = state.workers.into_iter().map(kept).collect();
+    let parts = workers.iter().flat_map(Kept::values).flatten();
+    let memory_bytes = parts.map(|part| part.memory_bytes() as u64).sum();
+    progress(Saving::Expected { memory_bytes });
     let mut files: BTreeMap<String, Arc<StoredFile>> = BTreeMap::new();
-    for (number, worker) in state.workers.iter().enumerate() {
+    for (number, mut worker) in workers.into_iter().enumerate() {
         let state_files = StateFiles {
             worker: number,
             ..state_files.clone()
         };
-        for file in write_missing(worker, &state_files)? {
+        for file in write(&mut worker, &state_files, progress)? {
             saved.bytes_written += file.size_bytes();
-            written(file.size_bytes());
+            progress(Saving::File {
+                bytes: file.size_bytes(),
+            });
         }
         saved.workers.push(describe(number, worker, &mut files)?);
     }
@@ -148,64 +169,87 @@ pub fn save(
     Ok(saved)
 }
 
-/// Writes the batches of a worker that have no file yet; the new files.
-fn write_missing(
-    worker: &WorkerState,
+/// The snapshots go: a merge that stands for files need not stay in memory.
+fn kept(worker: WorkerState) -> Kept {
+    let spines = worker.spines.into_iter();
+    let kept = spines.map(|(key, snapshot)| {
+        let parts = snapshot.batches().flat_map(|batch| batch.kept_as());
+        (key, parts.collect())
+    });
+    kept.collect()
+}
+
+/// Writes a worker's batches that are only in memory; the new files.
+fn write(
+    worker: &mut Kept,
     state_files: &StateFiles,
+    progress: &mut dyn FnMut(Saving),
 ) -> Result<Vec<Arc<StoredFile>>, highwater_zset::Error> {
     let StateFiles { files, cache, .. } = state_files;
-    let batches = worker.spines.values().flat_map(Snapshot::batches);
-    let parts = batches.flat_map(|batch| batch.kept_as());
-    let missing = parts.filter_map(|part| match part {
-        AnyBatch::Memory(batch) => Some(batch),
-        AnyBatch::File(_) => None,
-    });
-    let (large, small): (Vec<Arc<Batch>>, Vec<Arc<Batch>>) =
-        missing.partition(|batch| batch.bytes() > PACKED_BYTES_MAX);
+    let mut written = |batch: &Batch| {
+        progress(Saving::Batch {
+            memory_bytes: batch.bytes() as u64,
+        });
+    };
     let mut new_files = Vec::new();
-    for batch in large {
-        let file = Arc::new(write_batch(files, state_files.worker, &batch, cache)?);
+    let mut small = Vec::new();
+    for part in worker.values_mut().flatten() {
+        let AnyBatch::Memory(batch) = part else {
+            continue;
+        };
+        let batch = Arc::clone(batch);
+        if batch.bytes() <= PACKED_BYTES_MAX {
+            small.push((part, batch));
+            continue;
+        }
+        let file = write_batch(files, state_files.worker, &batch, cache)?;
         new_files.push(Arc::clone(file.file()));
-        batch.set_parts(vec![AnyBatch::File(file)]);
+        replace(part, &batch, file);
+        written(&batch);
     }
     if small.is_empty() {
         return Ok(new_files);
     }
     let mut pack = PackWriter::new(files, state_files.worker)?;
-    for batch in &small {
+    for (_, batch) in &small {
         pack = pack.append(batch)?;
+        written(batch);
     }
     let packed = pack.finish(cache)?;
     new_files.extend(packed.first().map(|first| Arc::clone(first.file())));
-    for (batch, file) in small.iter().zip(packed) {
-        batch.set_parts(vec![AnyBatch::File(Arc::new(file))]);
+    for ((part, batch), file) in small.into_iter().zip(packed) {
+        replace(part, &batch, file);
     }
     Ok(new_files)
+}
+
+/// The batch has a file now: for this checkpoint, and for later ones.
+fn replace(part: &mut AnyBatch, batch: &Batch, file: FileBatch) {
+    *part = AnyBatch::File(Arc::new(file));
+    batch.set_parts(vec![part.clone()]);
 }
 
 /// Lists the worker's spines, all of whose batches have files.
 fn describe(
     number: usize,
-    worker: &WorkerState,
+    worker: Kept,
     files: &mut BTreeMap<String, Arc<StoredFile>>,
 ) -> Result<SavedWorker, highwater_zset::Error> {
     let mut spines = Vec::new();
-    for ((operator, position), snapshot) in &worker.spines {
+    for ((operator, position), parts) in worker {
         let mut batches = Vec::new();
-        for batch in snapshot.batches() {
-            for part in batch.kept_as() {
-                let AnyBatch::File(part) = part else {
-                    let message = "a batch was not written".to_owned();
-                    return Err(highwater_zset::Error::Invalid(message));
-                };
-                let name = part.file().name().to_owned();
-                files.entry(name).or_insert_with(|| Arc::clone(part.file()));
-                batches.push(part.location().clone());
-            }
+        for part in parts {
+            let AnyBatch::File(part) = part else {
+                let message = "a batch was not written".to_owned();
+                return Err(highwater_zset::Error::Invalid(message));
+            };
+            let name = part.file().name().to_owned();
+            files.entry(name).or_insert_with(|| Arc::clone(part.file()));
+            batches.push(part.location().clone());
         }
         spines.push(SavedSpine {
-            operator: *operator,
-            position: *position,
+            operator,
+            position,
             batches,
         });
     }

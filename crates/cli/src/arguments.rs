@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use highwater_pipeline::MEMORY_BYTES_MIN;
 
 use crate::checkpoint::arguments::CheckpointOptions;
 
@@ -124,9 +125,9 @@ pub(crate) struct RunOptions {
     )]
     pub(crate) retain: u16,
 
-    /// State beyond this size goes to files in --storage (e.g. 512MiB, 4GB); queues and the rows of
-    /// a step come on top
-    #[arg(long, value_name = "SIZE", value_parser = parse_size, requires = "storage")]
+    /// Stay within this much memory (e.g. 512MiB, 4GB; at least 256MiB): state that does not fit goes
+    /// to files in --storage, and input waits when those cannot be written as fast
+    #[arg(long, value_name = "SIZE", value_parser = parse_memory, requires = "storage")]
     pub(crate) memory: Option<usize>,
 
     /// If the program has changed since the checkpoint: compute what is new from stored rows, refuse
@@ -153,6 +154,18 @@ pub(crate) enum Bootstrap {
     Allow,
     Reject,
     AwaitApproval,
+}
+
+/// A size that a pipeline can keep within.
+fn parse_memory(text: &str) -> Result<usize, String> {
+    let bytes = parse_size(text)?;
+    match bytes < MEMORY_BYTES_MIN {
+        true => Err(format!(
+            "a pipeline needs at least {}MiB",
+            MEMORY_BYTES_MIN >> 20
+        )),
+        false => Ok(bytes),
+    }
 }
 
 /// Bytes of `512MiB`, `4 GB`, `1000000`.

@@ -1,5 +1,6 @@
 //! The `highwater` binary.
 
+mod allocator;
 mod arguments;
 mod check;
 mod checkpoint;
@@ -17,11 +18,6 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use arguments::{Arguments, Command};
-
-/// Steps allocate and free arrays of a few megabytes: with the system's allocator half of the time
-/// of a large merge goes into page faults on memory that was just given back.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

@@ -27,6 +27,16 @@ enum Kind {
     },
 }
 
+/// A bar for a checkpoint that is being written; nothing where there is no terminal.
+pub(crate) fn checkpoint_bar() -> ProgressBar {
+    let style = "checkpoint {bar:30} {bytes}/{total_bytes} {eta} {msg}";
+    let bar = ProgressBar::new(0);
+    match ProgressStyle::with_template(style) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
 impl Display {
     pub(crate) fn new() -> Self {
         let started = Instant::now();

@@ -16,9 +16,10 @@ use highwater_sql::Program;
 use highwater_storage::LocalDisk;
 use tokio::net::TcpListener;
 
+use crate::allocator::return_memory_soon;
 use crate::arguments::{Bootstrap, OutputFormat, RunOptions};
 use crate::program::{Compiled, read, report};
-use crate::progress::Display;
+use crate::progress::{self, Display};
 use crate::views::materialized_views;
 use crate::{diff, format, views};
 
@@ -35,6 +36,9 @@ const ENDLESS_PATIENCE: Duration = Duration::from_secs(3);
 pub(crate) fn run(options: &RunOptions) -> Result<ExitCode> {
     let storage = options.storage.as_deref().map(open_storage).transpose()?;
     let settings = settings(options, storage.as_ref());
+    if options.memory.is_some() {
+        return_memory_soon().context("cannot start a thread")?;
+    }
     let compiled = match read(&options.file, settings.hash_seed)? {
         Ok(compiled) => compiled,
         Err(diagnostics) => {
@@ -71,7 +75,7 @@ fn open_storage(root: &Path) -> Result<OpenedStorage> {
 
 fn settings(options: &RunOptions, storage: Option<&OpenedStorage>) -> Settings {
     let interval = Duration::from_secs(u64::from(options.checkpoint_interval));
-    Settings {
+    let settings = Settings {
         name: pipeline_name(options),
         workers: usize::from(options.workers),
         hash_seed: storage
@@ -82,13 +86,16 @@ fn settings(options: &RunOptions, storage: Option<&OpenedStorage>) -> Settings {
         step_rows_max: options.max_batch_size.max(1),
         checkpoint_interval: (!interval.is_zero()).then_some(interval),
         retained_checkpoints: usize::from(options.retain),
-        state_memory_bytes_max: options.memory,
         bootstrap: match options.bootstrap {
             Bootstrap::Reject => BootstrapPolicy::Reject,
             // Who waits for approval has it when the pipeline starts.
             Bootstrap::Allow | Bootstrap::AwaitApproval => BootstrapPolicy::Allow,
         },
         ..Settings::default()
+    };
+    match options.memory {
+        Some(bytes_max) => settings.within_memory(bytes_max),
+        None => settings,
     }
 }
 
@@ -251,10 +258,22 @@ async fn until_end(pipeline: &Pipeline) -> Result<()> {
 async fn checkpoint_and_end(pipeline: &Pipeline) -> Result<()> {
     let failures = pipeline.checkpoint_counters().await?.failures;
     pipeline.suspend().await?;
+    let bar = progress::checkpoint_bar();
     loop {
         tokio::select! {
-            () = pipeline.ended() => return Ok(()),
+            () = pipeline.ended() => {
+                bar.finish_and_clear();
+                return Ok(());
+            }
             () = tokio::time::sleep(POLL) => {}
+        }
+        if let Some((done, expected)) = pipeline.checkpoint_bytes() {
+            bar.set_length(expected);
+            bar.set_position(done);
+        } else if let Ok(outputs) = pipeline.checkpoint_waits_for().await
+            && !outputs.is_empty()
+        {
+            bar.set_message(format!("waiting for {}", outputs.join(", ")));
         }
         let Ok(counters) = pipeline.checkpoint_counters().await else {
             continue;

@@ -4,6 +4,10 @@
 mod checkpoints;
 #[path = "main/kills.rs"]
 mod kills;
+#[path = "main/memory.rs"]
+mod memory;
+#[path = "main/pyarrow.rs"]
+mod pyarrow;
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};

@@ -5,9 +5,12 @@
 //! checkpoint is invisible; if the thread ends before, its folder is removed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::mpsc::{Receiver, Sender};
 
-use highwater_circuit::checkpoint::{SavedCircuit, save};
+use highwater_circuit::checkpoint::{SavedCircuit, Saving, save};
 use highwater_circuit::dataflow::CircuitState;
 use highwater_storage::paths;
 use highwater_storage::{CheckpointDetails, NewCheckpoint, Store};
@@ -33,6 +36,42 @@ pub(crate) struct CheckpointWriter {
     pub(crate) retained_checkpoints: usize,
     /// Names what the circuit computes.
     pub(crate) fingerprint: u64,
+    pub(crate) progress: Arc<CheckpointProgress>,
+}
+
+/// How far the checkpoint is that is being written. Counters only: whoever looks reads them as they are.
+#[derive(Debug, Default)]
+pub(crate) struct CheckpointProgress {
+    is_writing: AtomicBool,
+    expected_bytes: AtomicU64,
+    done_bytes: AtomicU64,
+}
+
+impl CheckpointProgress {
+    fn note(&self, saving: Saving) {
+        match saving {
+            Saving::Expected { memory_bytes } => {
+                self.expected_bytes.store(memory_bytes, Relaxed);
+                self.done_bytes.store(0, Relaxed);
+                self.is_writing.store(true, Relaxed);
+            }
+            Saving::Batch { memory_bytes } => {
+                self.done_bytes.fetch_add(memory_bytes, Relaxed);
+            }
+            Saving::File { .. } => {}
+        }
+    }
+
+    fn end(&self) {
+        self.is_writing.store(false, Relaxed);
+    }
+
+    /// Bytes of state that are written, and that are to be, while a checkpoint is being written.
+    pub(crate) fn bytes(&self) -> Option<(u64, u64)> {
+        let is_writing = self.is_writing.load(Relaxed);
+        let expected = self.expected_bytes.load(Relaxed);
+        is_writing.then(|| (self.done_bytes.load(Relaxed).min(expected), expected))
+    }
 }
 
 /// A checkpoint that lacks only the pipeline's record.
@@ -51,7 +90,7 @@ pub(crate) fn run(writer: &CheckpointWriter, commands: &Receiver<Command>, event
             Command::Write(state) => {
                 // One that was not published is forgotten before room for another is asked for.
                 drop(pending.take());
-                let written = guarded(|| writer.write(&state));
+                let written = guarded(|| writer.write(*state));
                 Event::CheckpointWritten(written.map(|new| {
                     let (written, new) = new;
                     pending = Some(new);
@@ -86,14 +125,18 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
 }
 
 impl CheckpointWriter {
-    fn write(&self, state: &CircuitState) -> Result<(Written, Pending), String> {
+    fn write(&self, state: CircuitState) -> Result<(Written, Pending), String> {
         let checkpoint = self.store.begin().map_err(|error| error.to_string())?;
         let mut written = Written::default();
-        let mut count = |bytes| {
-            written.bytes += bytes;
-            written.files += 1;
+        let mut listen = |saving| {
+            self.progress.note(saving);
+            if let Saving::File { bytes } = saving {
+                written.bytes += bytes;
+                written.files += 1;
+            }
         };
-        let saved = save(state, &self.state_files, &mut count);
+        let saved = save(state, &self.state_files, &mut listen);
+        self.progress.end();
         let saved = saved.map_err(|error| error.to_string())?;
         Ok((written, Pending { checkpoint, saved }))
     }
@@ -134,6 +177,12 @@ impl CheckpointWriter {
             retain: self.retained_checkpoints,
         };
         let entry = checkpoint.publish(details).map_err(describe)?;
+        tracing::info!(
+            checkpoint = %entry.uuid(),
+            step = record.steps,
+            bytes = saved.bytes_written,
+            "checkpoint published"
+        );
         if let Some(Err(error)) = self.store.last_collection() {
             tracing::warn!(%error, "old checkpoints are not removed");
         }

@@ -160,11 +160,10 @@ pub(crate) fn endpoint_name(relation: &str, config: &ConnectorConfig) -> String 
     format!("{relation}.{}", config.name())
 }
 
-/// Tells configurations apart that read or write something else; those that only say how fast, or
-/// whether at once, are the same.
+/// Tells connectors apart that read or write something else. A digest, because a configuration may hold
+/// secrets.
 pub(crate) fn configuration_digest(config: &ConnectorConfig) -> String {
-    let parts = serde_json::json!([config.transport, config.format]);
-    Digest::of(parts.to_string().as_bytes()).to_string()
+    Digest::of(config.identity.as_bytes()).to_string()
 }
 
 /// One delta of several, with its columns under the names of `schema`.

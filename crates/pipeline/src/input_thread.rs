@@ -26,6 +26,7 @@ pub(crate) struct InputPort {
     pub(crate) append_only: bool,
     /// Larger chunks are cut, so that steps stay bounded.
     pub(crate) piece_rows_max: usize,
+    pub(crate) piece_bytes_max: u64,
 }
 
 impl InputPort {
@@ -42,12 +43,18 @@ impl InputPort {
         }
         let errors = chunk.errors.clone();
         let rows = chunk.changes.len();
+        let piece_rows = self.piece_rows(rows, chunk.bytes);
         let mut start = 0;
+        let mut bytes_left = chunk.bytes;
         loop {
-            let length = self.piece_rows_max.min(rows - start);
+            let length = piece_rows.min(rows - start);
             let is_last = start + length == rows;
             // The last piece carries what belongs to the whole: a position is behind all rows.
-            let bytes = if is_last { chunk.bytes } else { 0 };
+            let bytes = match is_last {
+                true => bytes_left,
+                false => chunk.bytes / rows as u64 * length as u64,
+            };
+            bytes_left -= bytes;
             self.gate.pass(length as u64, bytes, force)?;
             let piece = InputPiece {
                 endpoint: self.endpoint,
@@ -73,6 +80,15 @@ impl InputPort {
                 return Ok(errors);
             }
         }
+    }
+}
+
+impl InputPort {
+    /// Rows of a piece of a chunk.
+    fn piece_rows(&self, rows: usize, bytes: u64) -> usize {
+        let pieces = bytes.div_ceil(self.piece_bytes_max.max(1)).max(1);
+        let pieces = usize::try_from(pieces).unwrap_or(usize::MAX);
+        self.piece_rows_max.min(rows.div_ceil(pieces)).max(1)
     }
 }
 

@@ -43,5 +43,5 @@ pub use follower::{Follower, FollowerMessage};
 pub use http_input::HttpInput;
 pub use pipeline::Pipeline;
 pub use saved_relations::{SavedRelation, SavedRows};
-pub use settings::{BootstrapPolicy, Settings};
+pub use settings::{BootstrapPolicy, MEMORY_BYTES_MIN, Settings};
 pub use storage::{OpenedStorage, SavedPipeline};

@@ -15,6 +15,7 @@ use highwater_zset::StateFiles;
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
+use crate::checkpoint_thread::CheckpointProgress;
 use crate::contents::{Contents, Published};
 use crate::controller::{CheckpointCounters, Controller, InputProgress};
 use crate::definition::Definition;
@@ -53,6 +54,7 @@ pub(crate) struct Watched {
     pub(crate) sent: watch::Receiver<u64>,
     /// True once the thread has ended.
     pub(crate) ended: watch::Receiver<bool>,
+    pub(crate) checkpoint: Arc<CheckpointProgress>,
 }
 
 impl Pipeline {
@@ -229,6 +231,7 @@ impl Pipeline {
                 events: self.shared.events.clone(),
                 append_only: setup.append_only,
                 piece_rows_max: settings.step_rows_max,
+                piece_bytes_max: settings.step_bytes_max,
             },
             table: setup.input.clone(),
         })
@@ -351,6 +354,11 @@ impl Pipeline {
     pub async fn checkpoint_counters(&self) -> Result<CheckpointCounters> {
         self.inspect(|controller, _| controller.checkpoint_counters())
             .await
+    }
+
+    /// Bytes of state that the checkpoint under way has written, and that it will.
+    pub fn checkpoint_bytes(&self) -> Option<(u64, u64)> {
+        self.shared.watched.checkpoint.bytes()
     }
 
     /// Outputs that the checkpoint under way is waiting for.

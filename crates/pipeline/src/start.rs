@@ -34,10 +34,8 @@ use crate::resume::Resuming;
 use crate::settings::Settings;
 use crate::storage::OpenedStorage;
 
-/// What the block cache takes of a memory bound; the rest is for batches.
-const CACHE_SHARE: usize = 4;
-/// Bytes of the block cache where memory is not bound: what a restart reads first, and more.
-const CACHE_BYTES_DEFAULT: usize = 256 << 20;
+/// Least that an input connector may have queued: less makes small steps.
+const CONNECTOR_QUEUED_BYTES_MIN: u64 = 1 << 20;
 
 /// Starts a pipeline, paused.
 pub(crate) fn start(
@@ -82,8 +80,14 @@ pub(crate) fn start(
     };
     let (mut performer, watched) = performer(events.clone(), inputs, clock.clone());
     if let (Some(store), Some(state_files)) = (&store, &state_files) {
-        let fingerprint = definition.fingerprint();
-        start_checkpoints(&mut performer, store, state_files, &settings, fingerprint)?;
+        let writer = CheckpointWriter {
+            store: store.clone(),
+            state_files: state_files.clone(),
+            retained_checkpoints: settings.retained_checkpoints,
+            fingerprint: definition.fingerprint(),
+            progress: watched.checkpoint.clone(),
+        };
+        start_checkpoints(&mut performer, writer)?;
     }
     start_threads(&mut performer, outputs, dataflow)?;
     for action in first_actions {
@@ -129,35 +133,21 @@ fn performer(
         published,
         sent,
         ended,
+        checkpoint: Arc::default(),
     };
     (performer, watched)
 }
 
 fn state_files(store: &Store, settings: &Settings) -> StateFiles {
-    let bytes_max = settings.state_memory_bytes_max;
-    let cache_bytes = bytes_max.map_or(CACHE_BYTES_DEFAULT, |bytes| bytes / CACHE_SHARE);
-    let batch_bytes = bytes_max.map_or(usize::MAX, |bytes| bytes - bytes / CACHE_SHARE);
     StateFiles {
         files: store.files().clone(),
         worker: 0,
-        cache: BlockCache::new(cache_bytes),
-        budget: MemoryBudget::new(batch_bytes),
+        cache: BlockCache::new(settings.cache_bytes_max),
+        budget: MemoryBudget::new(settings.state_bytes_max),
     }
 }
 
-fn start_checkpoints(
-    performer: &mut Performer,
-    store: &Store,
-    state_files: &StateFiles,
-    settings: &Settings,
-    fingerprint: u64,
-) -> Result<()> {
-    let writer = CheckpointWriter {
-        store: store.clone(),
-        state_files: state_files.clone(),
-        retained_checkpoints: settings.retained_checkpoints,
-        fingerprint,
-    };
+fn start_checkpoints(performer: &mut Performer, writer: CheckpointWriter) -> Result<()> {
     let (sender, receiver) = channel();
     let events = performer.events.clone();
     performer.checkpoints = Some(sender);
@@ -232,6 +222,10 @@ struct Opening<'a> {
 
 impl Opening<'_> {
     fn inputs(&self, controller: &mut Controller, events: &Sender<Event>) -> Result<WaitingInputs> {
+        let tables = self.definition.tables.iter();
+        let connectors: usize = tables.map(|table| table.connectors.len()).sum();
+        let queued_bytes_max = self.settings.connector_queued_bytes_max / connectors.max(1) as u64;
+        let queued_bytes_max = queued_bytes_max.max(CONNECTOR_QUEUED_BYTES_MIN);
         let mut waiting = BTreeMap::new();
         for (table, setup) in self.definition.tables.iter().enumerate() {
             let relation = &setup.input.relation().name;
@@ -243,7 +237,7 @@ impl Opening<'_> {
                     let endpoint = name.clone();
                     Error::Connector { endpoint, source }
                 })?;
-                let bytes_max = config.max_queued_bytes.unwrap_or(u64::MAX);
+                let bytes_max = config.max_queued_bytes.unwrap_or(queued_bytes_max);
                 let gate = Arc::new(Gate::new(config.max_queued_records, bytes_max, true));
                 let endpoint = controller.add_input(NewInput {
                     name: name.clone(),
@@ -259,6 +253,7 @@ impl Opening<'_> {
                     events: events.clone(),
                     append_only: setup.append_only,
                     piece_rows_max: self.settings.step_rows_max,
+                    piece_bytes_max: self.settings.step_bytes_max,
                 };
                 waiting.insert(endpoint, (name, transport, port));
             }

@@ -4,12 +4,18 @@
 mod bench;
 #[path = "main/connectors.rs"]
 mod connectors;
+#[path = "main/crashes.rs"]
+mod crashes;
 #[path = "main/errors.rs"]
 mod errors;
 #[path = "main/followers.rs"]
 mod followers;
 #[path = "main/limits.rs"]
 mod limits;
+#[path = "main/museum.rs"]
+mod museum;
+#[path = "main/slow_disk.rs"]
+mod slow_disk;
 #[path = "main/steps.rs"]
 mod steps;
 #[path = "main/storage.rs"]

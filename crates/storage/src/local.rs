@@ -89,7 +89,7 @@ impl Disk for LocalDisk {
             Ok(()) => {
                 // A courtesy, for which a full disk may have no room: the lock holds without it.
                 let _ = write_holder(&mut file);
-                Ok(Lock::Held(Box::new(LocalLock { _file: file })))
+                Ok(Lock::Held(Box::new(LocalLock(file))))
             }
             Err(TryLockError::WouldBlock) => {
                 let mut text = String::new();
@@ -136,10 +136,16 @@ impl DiskFile for LocalFile {
     }
 }
 
-/// The lock ends with the open file.
 #[derive(Debug)]
-struct LocalLock {
-    _file: File,
-}
+struct LocalLock(File);
 
 impl LockGuard for LocalLock {}
+
+/// Closing the file is not enough: a child process that another thread is just starting holds a copy of
+/// it until its program runs.
+impl Drop for LocalLock {
+    fn drop(&mut self) {
+        // If that fails, the lock ends with the last copy.
+        let _ = self.0.unlock();
+    }
+}

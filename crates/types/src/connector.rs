@@ -61,6 +61,10 @@ pub struct ConnectorConfig {
     /// Labels of the connectors that must reach the end of their input first.
     #[serde(default, skip_serializing_if = "Labels::is_empty")]
     pub start_after: Labels,
+    /// Transport and format as they were written: a connector that reads or writes the same has the
+    /// same, wherever the program's folder is and however fast it goes.
+    #[serde(skip)]
+    pub identity: String,
 }
 
 /// A transport's name and its own options.
@@ -195,6 +199,7 @@ impl ConnectorConfig {
     pub fn new(transport: TransportConfig, format: Option<FormatConfig>) -> Self {
         Self {
             name: None,
+            identity: identity(&transport, format.as_ref()),
             transport,
             format,
             preprocessor: Vec::new(),
@@ -300,6 +305,10 @@ pub fn parse_connectors(
     Ok(connectors)
 }
 
+fn identity(transport: &TransportConfig, format: Option<&FormatConfig>) -> String {
+    serde_json::json!([transport, format]).to_string()
+}
+
 fn parse_connector(
     element: Value,
     index: usize,
@@ -314,6 +323,7 @@ fn parse_connector(
     let mut connector: ConnectorConfig = serde_json::from_value(element)
         .map_err(|error| in_connector(ConfigError::new(error.to_string())))?;
     connector.name = Some(name.clone());
+    connector.identity = identity(&connector.transport, connector.format.as_ref());
     connector.validate(direction).map_err(in_connector)?;
     Ok(connector)
 }

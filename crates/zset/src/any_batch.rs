@@ -41,14 +41,10 @@ impl AnyBatch {
         }
     }
 
-    /// The batches that a checkpoint keeps in its place, those in memory to be written: itself, unless
-    /// it has parts.
+    /// The batches that a checkpoint keeps in its place, those in memory to be written.
     pub fn kept_as(&self) -> Vec<AnyBatch> {
         match self {
-            Self::Memory(batch) => match batch.parts() {
-                Some(parts) => parts.iter().flat_map(Self::kept_as).collect(),
-                None => vec![self.clone()],
-            },
+            Self::Memory(batch) => batch.kept_as(),
             Self::File(_) => vec![self.clone()],
         }
     }

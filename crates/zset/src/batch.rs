@@ -10,7 +10,7 @@
 //! 8 of weight unless all weights are 1, and 2 to 4 of index.
 
 use std::borrow::Cow;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::buffer::ScalarBuffer;
@@ -20,6 +20,7 @@ use crate::any_batch::AnyBatch;
 use crate::consolidate::consolidate;
 use crate::delta::{Delta, columns_bytes, record_batch, take_columns};
 use crate::error::{Error, Result};
+use crate::file::FileBatch;
 use crate::index::HashIndex;
 use crate::kernels::canonical::canonical_columns;
 use crate::kernels::column::bytes_in_use;
@@ -46,8 +47,9 @@ pub struct Batch {
     seconds: Vec<u64>,
     weights: Weights,
     index: HashIndex,
-    /// Batches whose sum is this one, if that saves writing it.
-    parts: OnceLock<Vec<AnyBatch>>,
+    /// Batches whose sum is this one, if that saves writing it; else none. A mutex, because a checkpoint's
+    /// thread sets it while a worker may merge the batch; held only for copying a short list.
+    parts: Mutex<Vec<AnyBatch>>,
 }
 
 /// Weights, most of which are 1 in most batches.
@@ -111,7 +113,7 @@ impl Batch {
             seconds: Vec::new(),
             weights,
             index: HashIndex::new(&[]),
-            parts: OnceLock::new(),
+            parts: Mutex::default(),
         }
     }
 
@@ -178,7 +180,7 @@ impl Batch {
             seconds,
             weights,
             index,
-            parts: OnceLock::new(),
+            parts: Mutex::default(),
         })
     }
 
@@ -301,17 +303,37 @@ impl Batch {
         &self.index
     }
 
-    /// Batches whose sum is this one, most of whose rows are in files: a checkpoint writes what is not, and
-    /// then has no need to write this. A batch that was written has one part, its file; a merge of some
-    /// that were has theirs.
-    pub fn parts(&self) -> Option<&[AnyBatch]> {
-        self.parts.get().map(Vec::as_slice)
+    /// The batches that a checkpoint keeps in the place of this one, those in memory to be written: its
+    /// file if it was written, the parts of its inputs if it is a merge that stands for them, else itself.
+    pub fn kept_as(self: &Arc<Self>) -> Vec<AnyBatch> {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        // Parts that were written since need not stay in memory.
+        *parts = parts.iter().flat_map(AnyBatch::kept_as).collect();
+        let is_lost = |part: &AnyBatch| match part {
+            AnyBatch::File(batch) => batch.file().is_poisoned(),
+            AnyBatch::Memory(_) => false,
+        };
+        if parts.iter().any(is_lost) {
+            // What a file holds whose sync has failed is not known: it is written again.
+            parts.clear();
+        }
+        match parts.is_empty() {
+            true => vec![AnyBatch::Memory(Arc::clone(self))],
+            false => parts.clone(),
+        }
     }
 
-    /// Notes batches whose sum is this one. The first ones count.
+    /// The file that has all rows of this batch, if it was written as a whole.
+    pub(crate) fn only_file(self: &Arc<Self>) -> Option<Arc<FileBatch>> {
+        match self.kept_as().as_slice() {
+            [AnyBatch::File(file)] => Some(Arc::clone(file)),
+            _ => None,
+        }
+    }
+
+    /// Notes batches whose sum is this one.
     pub fn set_parts(&self, parts: Vec<AnyBatch>) {
-        // Others with the same sum are not wrong, only useless.
-        let _ = self.parts.set(parts);
+        *self.parts.lock().unwrap_or_else(PoisonError::into_inner) = parts;
     }
 
     /// Bytes in memory.

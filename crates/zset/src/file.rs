@@ -14,6 +14,7 @@
 
 mod cache;
 mod excerpt;
+mod filter;
 pub(crate) mod format;
 #[cfg(test)]
 mod tests;
@@ -24,7 +25,7 @@ use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use highwater_storage::StoredFile;
+use highwater_storage::{Error as StorageError, StoredFile};
 
 use crate::batch::Batch;
 use crate::error::Result;
@@ -32,6 +33,8 @@ use crate::hash::RowHasher;
 use crate::layout::Layout;
 
 pub use cache::BlockCache;
+use cache::BlockKey;
+use filter::BlockFilter;
 pub use format::BatchLocation;
 pub(crate) use writer::SpillWriter;
 pub use writer::{PACKED_BYTES_MAX, PackWriter, write_batch};
@@ -48,6 +51,8 @@ pub struct FileBatch {
     location: BatchLocation,
     /// Read when it is first needed.
     index: OnceLock<BlockIndex>,
+    /// Filters that were put into the cache without an index.
+    filters: OnceLock<usize>,
     cache: Arc<BlockCache>,
 }
 
@@ -66,6 +71,7 @@ impl FileBatch {
             file,
             location,
             index: OnceLock::new(),
+            filters: OnceLock::new(),
             cache,
         }
     }
@@ -104,9 +110,10 @@ impl FileBatch {
             location,
             Arc::clone(&self.cache),
         );
+        let index = format::read_index(&self.file, &restricted.location, &self.layout)?;
+        let index = restricted.index.get_or_init(|| index);
         // Blocks inside the range count as a whole; those at its ends are read and cut.
         let mut rows = 0;
-        let index = restricted.index()?;
         for block in 0..index.blocks() {
             rows += if restricted.is_cut(index, block) {
                 restricted.block(block)?.len()
@@ -166,25 +173,56 @@ impl FileBatch {
             return Ok(index);
         }
         let index = format::read_index(&self.file, &self.location, &self.layout)?;
+        // Whoever walks through the blocks relies on there being as many rows as the location says.
+        let blocks = 0..index.blocks();
+        let rows_max: usize = blocks.clone().map(|block| index.rows(block)).sum();
+        let is_cut = |block: &usize| self.is_cut(&index, *block);
+        let cut_rows: usize = blocks.filter(is_cut).map(|block| index.rows(block)).sum();
+        if !(rows_max - cut_rows..=rows_max).contains(&self.len()) {
+            let message = format!("has up to {rows_max} rows, not {}", self.len());
+            return Err(StorageError::corrupt(self.file.path(), message).into());
+        }
         Ok(self.index.get_or_init(|| index))
+    }
+
+    fn block_key(&self, block: usize) -> BlockKey {
+        (self.id, block as u32)
     }
 
     /// A block, from the cache if it is there.
     fn block(&self, block: usize) -> Result<Arc<Batch>> {
-        let key = (self.id, block as u32);
-        if let Some(batch) = self.cache.get(key) {
+        let key = self.block_key(block);
+        if let Some(batch) = self.cache.block(key) {
             return Ok(batch);
         }
         let batch = Arc::new(self.read_block(block)?);
-        self.cache.insert(key, Arc::clone(&batch));
+        // It stays longer than the block: what is small and often asked for.
+        if self.cache.filter(key).is_none() {
+            let filter = BlockFilter::new(batch.key_hashes());
+            self.cache.insert_filter(key, filter);
+        }
+        self.cache.insert_block(key, Arc::clone(&batch));
         Ok(batch)
     }
 
     /// A block that will not be asked for again soon: it does not push others out of the cache.
     pub(crate) fn block_once(&self, block: usize) -> Result<Arc<Batch>> {
-        match self.cache.get((self.id, block as u32)) {
+        match self.cache.block(self.block_key(block)) {
             Some(batch) => Ok(batch),
             None => Ok(Arc::new(self.read_block(block)?)),
+        }
+    }
+
+    /// The filter of a block, if it is known.
+    fn filter(&self, block: usize) -> Option<Arc<BlockFilter>> {
+        self.cache.filter(self.block_key(block))
+    }
+
+    /// Notes filters that were made while the blocks were written.
+    fn set_filters(&self, filters: Vec<BlockFilter>) {
+        self.filters.get_or_init(|| filters.len());
+        for (block, filter) in filters.into_iter().enumerate() {
+            self.cache.insert_filter(self.block_key(block), filter);
         }
     }
 
@@ -211,8 +249,9 @@ impl FileBatch {
 
 impl Drop for FileBatch {
     fn drop(&mut self) {
-        if let Some(index) = self.index.get() {
-            (0..index.blocks()).for_each(|block| self.cache.remove((self.id, block as u32)));
+        let blocks = self.index.get().map(BlockIndex::blocks);
+        if let Some(blocks) = blocks.or(self.filters.get().copied()) {
+            (0..blocks).for_each(|block| self.cache.remove(self.block_key(block)));
         }
     }
 }

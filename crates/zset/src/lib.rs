@@ -69,5 +69,5 @@ pub use layout::{Layout, OrderColumn};
 pub use merge::{MergeService, Merger, yield_to_steps};
 pub use probe::{Groups, Keys, Matches, ReadLimit};
 pub use snapshot::Snapshot;
-pub use spine::Spine;
+pub use spine::{Spine, relieve_memory};
 pub use state_files::{MemoryBudget, StateFiles};

@@ -33,6 +33,10 @@ pub use service::{MergeService, yield_to_steps};
 /// Rows named before their columns are copied: names and hashes of a chunk stay in the first caches.
 const CHUNK_ROWS: usize = 4096;
 
+/// A piece of a result ends at this many bytes, if it has not so many rows yet: whatever is merged in
+/// pieces should take little memory, and rows may be wide.
+const PIECE_BYTES: usize = 2 << 20;
+
 /// Rows that a merge into a file gathers before it writes them: some blocks.
 const SPILL_ROWS: usize = if cfg!(test) { 9 } else { 16_384 };
 
@@ -162,7 +166,7 @@ impl Merger {
             }
             let used = self.chunk(CHUNK_ROWS.min(*fuel))?;
             *fuel = fuel.saturating_sub(used);
-            if self.builder.rows() >= self.piece_rows {
+            if self.is_piece_full() {
                 self.spill()?;
             }
         }
@@ -170,6 +174,12 @@ impl Merger {
             self.spill()?;
         }
         self.finish().map(Some)
+    }
+
+    fn is_piece_full(&self) -> bool {
+        let is_in_pieces = self.piece_rows < usize::MAX;
+        is_in_pieces
+            && (self.builder.rows() >= self.piece_rows || self.builder.bytes() >= PIECE_BYTES)
     }
 
     /// Writes what was merged so far, if the result goes to a file.
@@ -206,7 +216,7 @@ impl Merger {
 
     /// The next rows of the result, `None` at its end.
     pub(crate) fn next_piece(&mut self) -> Result<Option<Delta>> {
-        while self.rows_left > 0 && self.builder.rows() < self.piece_rows {
+        while self.rows_left > 0 && !self.is_piece_full() {
             self.chunk(CHUNK_ROWS)?;
         }
         let rows = self.builder.rows();

@@ -29,17 +29,20 @@
 //! Known limitation: batches whose strings could overflow Arrow's 32-bit offsets are not merged any
 //! more, so their number grows by one per 256 MiB of strings in one column.
 
+mod relief;
+
 use std::sync::Arc;
 
 use crate::any_batch::AnyBatch;
 use crate::batch::{BATCH_ROWS_MAX, Batch};
 use crate::error::{Error, Result};
-use crate::file::FileBatch;
 use crate::layout::Layout;
 use crate::merge::service::RunningMerge;
 use crate::merge::{MergeService, Merger};
 use crate::snapshot::Snapshot;
 use crate::state_files::StateFiles;
+
+pub use relief::relieve_memory;
 
 /// Idle batches of one level that start a merge.
 const FANOUT: usize = 4;
@@ -49,8 +52,8 @@ const INPUTS_MAX: usize = 8;
 const BATCHES_MAX: usize = 64;
 /// Smaller merges are done at once.
 const INLINE_ROWS_MAX: usize = 2_000;
-/// Smaller batches stay in memory: a spine has few that are larger, and many that are smaller and soon
-/// merged.
+/// Less than this of a spine stays in memory: it has few batches that are larger, and many that are
+/// smaller and soon merged.
 const SPILL_BYTES_MIN: usize = if cfg!(test) { 64 } else { 1 << 20 };
 /// Most parts that a batch in memory is kept as. A restart reads from each of them.
 const PARTS_MAX: usize = 24;
@@ -92,6 +95,8 @@ impl Member {
 struct Running {
     merge: u64,
     rows: usize,
+    /// What the budget counts for the result, if that is to be in memory.
+    reserved_bytes: usize,
     work: RunningMerge,
 }
 
@@ -201,7 +206,6 @@ impl Spine {
         let mut fuel = self.merges.fuel_rows();
         self.install_finished(&mut 0)?;
         self.start_due_merges()?;
-        self.relieve_memory();
         while fuel > 0 && self.install_finished(&mut fuel)? {
             self.start_due_merges()?;
         }
@@ -242,7 +246,14 @@ impl Spine {
 
     /// Replaces a merge's inputs by its result; if it failed they become idle again.
     fn install(&mut self, position: usize, result: Result<AnyBatch>) -> Result<()> {
-        let merge = self.running.remove(position).merge;
+        let Running {
+            merge,
+            reserved_bytes,
+            ..
+        } = self.running.remove(position);
+        if let Some(state_files) = self.merges.state_files() {
+            state_files.budget.subtract(reserved_bytes);
+        }
         match result {
             Ok(batch) => {
                 let is_input = |member: &mut Member| member.merge == Some(merge);
@@ -298,13 +309,30 @@ impl Spine {
     }
 
     fn start_merge(&mut self, members: &[usize], inputs: Vec<AnyBatch>, rows: usize) {
-        let layout = Arc::clone(&self.layout);
-        let merger = match self.merges.state_files() {
-            Some(target) if belongs_in_file(&inputs, target) => {
-                Merger::into_file(layout, inputs, target.clone())
+        match self.merges.state_files().cloned() {
+            Some(target) if belongs_in_file(&inputs, &target) => {
+                self.start_writing(members, inputs, target);
             }
-            _ => Merger::new(layout, inputs),
-        };
+            state_files => {
+                let reserved_bytes = state_files.map_or(0, |state_files| {
+                    let bytes = inputs.iter().map(bytes_in_memory).sum();
+                    state_files.budget.add(bytes);
+                    bytes
+                });
+                let merger = Merger::new(Arc::clone(&self.layout), inputs);
+                self.start(members, merger, rows, reserved_bytes);
+            }
+        }
+    }
+
+    /// Starts a merge into a file.
+    fn start_writing(&mut self, members: &[usize], inputs: Vec<AnyBatch>, target: StateFiles) {
+        let rows = inputs.iter().map(AnyBatch::len).sum();
+        let merger = Merger::into_file(Arc::clone(&self.layout), inputs, target);
+        self.start(members, merger, rows, 0);
+    }
+
+    fn start(&mut self, members: &[usize], merger: Merger, rows: usize, reserved_bytes: usize) {
         let merge = self.merges_started;
         self.merges_started += 1;
         for member in members {
@@ -313,47 +341,9 @@ impl Spine {
         self.running.push(Running {
             merge,
             rows,
+            reserved_bytes,
             work: self.merges.start(merger),
         });
-    }
-
-    /// If there are too many bytes in memory: reads what files have anyway from there, and has the
-    /// largest batch written.
-    fn relieve_memory(&mut self) {
-        let Some(state_files) = self.merges.state_files().cloned() else {
-            return;
-        };
-        if !state_files.budget.is_exceeded_by(0) {
-            return;
-        }
-        let mut largest: Option<usize> = None;
-        for position in 0..self.batches.len() {
-            let member = &mut self.batches[position];
-            if member.merge.is_some() || member.memory_bytes == 0 {
-                continue;
-            }
-            let file = match &member.batch {
-                AnyBatch::Memory(batch) => batch.parts().and_then(only_file),
-                AnyBatch::File(_) => None,
-            };
-            if let Some(file) = file {
-                state_files.budget.subtract(member.memory_bytes);
-                member.memory_bytes = 0;
-                let in_memory = std::mem::replace(&mut member.batch, AnyBatch::File(file));
-                self.merges.discard(vec![in_memory]);
-            } else if largest.is_none_or(|other| {
-                self.batches[other].memory_bytes < self.batches[position].memory_bytes
-            }) {
-                largest = Some(position);
-            }
-        }
-        let largest =
-            largest.filter(|member| self.batches[*member].memory_bytes >= SPILL_BYTES_MIN);
-        if let Some(member) = largest {
-            let input = self.batches[member].batch.clone();
-            let rows = input.len();
-            self.start_merge(&[member], vec![input], rows);
-        }
     }
 
     /// Positions, ascending, of idle batches of one level that should become one: the lowest level
@@ -369,13 +359,6 @@ impl Spine {
         let positions =
             (0..self.batches.len()).filter(|position| self.batches[*position].is_due_at(full));
         Some(positions.take(INPUTS_MAX).collect())
-    }
-}
-
-fn only_file(parts: &[AnyBatch]) -> Option<Arc<FileBatch>> {
-    match parts {
-        [AnyBatch::File(file)] => Some(Arc::clone(file)),
-        _ => None,
     }
 }
 
@@ -402,7 +385,7 @@ fn keep_parts(merged: &Batch, inputs: &[AnyBatch]) {
 }
 
 /// True if the result of a merge of these should be a file: it must be for Arrow's offsets, or it would
-/// be too much for the memory, while files or large batches are merged.
+/// be too much for the memory, where the inputs stay until the result is there.
 fn belongs_in_file(inputs: &[AnyBatch], state_files: &StateFiles) -> bool {
     let is_too_large = inputs.iter().any(|input| match input {
         AnyBatch::Memory(batch) => !batch.is_mergeable(),
@@ -410,13 +393,25 @@ fn belongs_in_file(inputs: &[AnyBatch], state_files: &StateFiles) -> bool {
             batch.len() > BATCH_ROWS_MAX / 8 || batch.bytes() > FILE_BYTES_INTO_MEMORY_MAX
         }
     });
-    let bytes = |input: &AnyBatch| match input {
+    let bytes: usize = inputs.iter().map(bytes_in_memory).sum();
+    let is_any_in_file = inputs
+        .iter()
+        .any(|input| matches!(input, AnyBatch::File(_)));
+    let budget = &state_files.budget;
+    // What was written for want of memory must not come back only to be written again.
+    let is_scarce = match is_any_in_file {
+        true => budget.is_half_used_by(bytes),
+        false => budget.is_short_by(bytes),
+    };
+    is_too_large || (bytes >= SPILL_BYTES_MIN && is_scarce)
+}
+
+/// What a batch would take in memory, about.
+fn bytes_in_memory(batch: &AnyBatch) -> usize {
+    match batch {
         AnyBatch::Memory(batch) => batch.bytes(),
         AnyBatch::File(batch) => EXPANSION * batch.bytes(),
-    };
-    let bytes = inputs.iter().map(bytes).sum();
-    // The inputs stay in memory until the result is there.
-    is_too_large || (bytes >= SPILL_BYTES_MIN && state_files.budget.is_exceeded_by(bytes))
+    }
 }
 
 /// Levels of batches of up to 2^32 rows.
@@ -430,8 +425,9 @@ fn level(rows: usize) -> usize {
 impl Drop for Spine {
     fn drop(&mut self) {
         if let Some(state_files) = self.merges.state_files() {
-            let bytes = self.batches.iter().map(|member| member.memory_bytes).sum();
-            state_files.budget.subtract(bytes);
+            let held = self.batches.iter().map(|member| member.memory_bytes);
+            let reserved = self.running.iter().map(|running| running.reserved_bytes);
+            state_files.budget.subtract(held.chain(reserved).sum());
         }
     }
 }

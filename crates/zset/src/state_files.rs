@@ -2,11 +2,11 @@
 //!
 //! All spines of a pipeline share one budget for the batches that they keep in memory. While it is
 //! kept, state is in memory and files are written by checkpoints only. Beyond it, the results of merges
-//! go to files, batches that a checkpoint has written anyway are read from there, and the largest
-//! batches of a spine are written out.
+//! go to files, and spines write what they have ([`relieve_memory`](crate::relieve_memory)).
 //!
-//! The budget counts batches of spines. Besides there are the block cache, with a bound of its own,
-//! and what is on its way: queues, deltas of a step, the inputs of a merge until its result is there.
+//! The budget counts batches of spines, the inputs of merges until the result is there, and the
+//! results in memory of merges that run. Besides there are the block cache, with a bound of its own,
+//! and what is on its way: queues, deltas of a step, batches that only a snapshot still holds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -45,9 +45,23 @@ impl MemoryBudget {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// True if this many more bytes would be too many.
-    pub(crate) fn is_exceeded_by(&self, more: usize) -> bool {
-        self.bytes().saturating_add(more) > self.bytes_max
+    /// True if with this many more bytes spines should write: beyond 7/8.
+    pub(crate) fn is_short_by(&self, more: usize) -> bool {
+        self.bytes().saturating_add(more) > self.bytes_max - self.bytes_max / 8
+    }
+
+    /// As [`Self::is_short_by`], when this many bytes are given back soon.
+    pub(crate) fn is_short_despite(&self, freed: usize) -> bool {
+        self.bytes().saturating_sub(freed) > self.bytes_max - self.bytes_max / 8
+    }
+
+    /// True if with this many more bytes less than half would be left.
+    pub(crate) fn is_half_used_by(&self, more: usize) -> bool {
+        self.bytes().saturating_add(more) > self.bytes_max / 2
+    }
+
+    pub(crate) fn is_exceeded(&self) -> bool {
+        self.bytes() > self.bytes_max
     }
 
     pub(crate) fn add(&self, bytes: usize) {

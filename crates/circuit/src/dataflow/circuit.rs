@@ -8,7 +8,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
-use highwater_zset::{Delta, Layout, MergeService, RowHasher, Snapshot, StateFiles};
+use highwater_zset::{
+    Delta, Layout, MergeService, RowHasher, Snapshot, StateFiles, relieve_memory,
+};
 
 use super::exchange::{Outbox, Piece, split};
 use super::fragments::Fragments;
@@ -59,6 +61,8 @@ struct Epoch {
     /// Per node; unchanged until the node has run.
     flows: Vec<Flow>,
     received: Vec<Piece>,
+    /// A fragment has run it.
+    has_begun: bool,
 }
 
 impl WorkerCircuit {
@@ -115,6 +119,7 @@ impl WorkerCircuit {
                 inputs: vec![Vec::new(); self.plan.tables.len()],
                 flows: vec![Flow::UNCHANGED; self.plan.nodes.len()],
                 received: Vec::new(),
+                has_begun: false,
             });
         }
         &mut self.epochs[position]
@@ -122,7 +127,7 @@ impl WorkerCircuit {
 
     /// Runs all nodes of a level and returns what other workers must get.
     pub(super) fn run(&mut self, level: usize, epoch: u64) -> Result<Outbox, Error> {
-        self.epoch_mut(epoch);
+        self.epoch_mut(epoch).has_begun = true;
         let fragments = self.fragments.clone();
         for &node in &fragments.levels[level] {
             self.current = node;
@@ -213,7 +218,46 @@ impl WorkerCircuit {
     }
 
     /// Takes the outputs of the oldest epoch, which all fragments have run.
-    pub(super) fn finish(&mut self, epoch: u64) -> WorkerStep {
+    ///
+    /// # Errors
+    /// If there was too little memory, and state could not be written to files.
+    pub(super) fn finish(&mut self, epoch: u64) -> Result<WorkerStep, Error> {
+        let mut step = self.take_outputs(epoch);
+        if self.merges.is_short_of_memory() {
+            self.relieve_memory(&mut step)?;
+        }
+        Ok(step)
+    }
+
+    /// Has spines write to files. Contents that did so are published again, or those who read them would
+    /// keep in memory what was written; unless later epochs are in them already.
+    fn relieve_memory(&mut self, step: &mut WorkerStep) -> Result<(), Error> {
+        let mut nodes = Vec::new();
+        let mut spines = Vec::new();
+        for (node, runner) in self.runners.iter_mut().enumerate() {
+            for spine in runner.spines_mut() {
+                nodes.push(node);
+                spines.push(spine);
+            }
+        }
+        let relieved = relieve_memory(&mut spines).map_err(|error| {
+            let message = format!("memory is short, and state cannot be written: {error}");
+            Error::Invalid(message)
+        })?;
+        if self.epochs.iter().any(|epoch| epoch.has_begun) {
+            return Ok(());
+        }
+        for (relation, node) in materialized(&self.plan) {
+            let Some(position) = relieved.iter().find(|position| nodes[**position] == node) else {
+                continue;
+            };
+            step.contents.retain(|(other, _)| *other != relation);
+            step.contents.push((relation, spines[*position].snapshot()));
+        }
+        Ok(())
+    }
+
+    fn take_outputs(&mut self, epoch: u64) -> WorkerStep {
         debug_assert_eq!(epoch, self.first_epoch, "epochs finish in order");
         let mut step = WorkerStep::default();
         let Some(slot) = self.epochs.pop_front() else {

@@ -270,7 +270,7 @@ impl Shared {
         }
         let result = catch_unwind(AssertUnwindSafe(|| {
             let outbox = self.circuit.run(level, epoch)?;
-            let step = is_last.then(|| self.circuit.finish(epoch));
+            let step = is_last.then(|| self.circuit.finish(epoch)).transpose()?;
             Ok::<_, Error>((outbox, step))
         }));
         let error = match result {

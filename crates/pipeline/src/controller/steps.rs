@@ -33,6 +33,25 @@ pub(super) struct Steps {
     pub(super) stalled: Duration,
 }
 
+/// How much a step takes up.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct StepSize {
+    pub(super) rows_max: u64,
+    pub(super) bytes_max: u64,
+}
+
+impl StepSize {
+    /// Everything that is queued.
+    pub(super) const ALL: Self = Self {
+        rows_max: u64::MAX,
+        bytes_max: u64::MAX,
+    };
+
+    fn has_room(self, rows: u64, bytes: u64) -> bool {
+        rows < self.rows_max && bytes < self.bytes_max
+    }
+}
+
 /// What a step took up.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StepRecords {
@@ -66,7 +85,14 @@ impl Controller {
         self.complete_steps();
         self.note_stall(now);
         while self.is_step_due(now) {
-            self.submit_step(self.settings.step_rows_max, actions);
+            self.submit_step(self.step_size(), actions);
+        }
+    }
+
+    fn step_size(&self) -> StepSize {
+        StepSize {
+            rows_max: self.settings.step_rows_max as u64,
+            bytes_max: self.settings.step_bytes_max,
         }
     }
 
@@ -82,7 +108,9 @@ impl Controller {
                     .buffering_deadline()
                     .is_some_and(|due| due <= now.elapsed);
         }
-        let is_backlog = self.steps.buffered_records >= self.settings.step_rows_max as u64;
+        let is_backlog = !self
+            .step_size()
+            .has_room(self.steps.buffered_records, self.steps.buffered_bytes);
         is_backlog && self.steps.in_flight.len() < self.settings.steps_in_flight_max
     }
 
@@ -114,8 +142,8 @@ impl Controller {
         }
     }
 
-    /// Submits a step of whole pieces until it has `rows_max` rows; returns its number.
-    pub(super) fn submit_step(&mut self, rows_max: usize, actions: &mut Vec<Action>) -> u64 {
+    /// Submits a step of whole pieces until it is full; returns its number.
+    pub(super) fn submit_step(&mut self, size: StepSize, actions: &mut Vec<Action>) -> u64 {
         self.steps.initiated += 1;
         let step = self.steps.initiated;
         let mut taken = StepRecords {
@@ -125,7 +153,7 @@ impl Controller {
         };
         let mut inputs = Vec::new();
         let mut by_endpoint: BTreeMap<EndpointId, TakenUp> = BTreeMap::new();
-        while taken.records < rows_max as u64 {
+        while size.has_room(taken.records, taken.bytes) {
             let Some(piece) = self.queue.pop_front() else {
                 break;
             };

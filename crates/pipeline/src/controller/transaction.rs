@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use super::Controller;
+use super::steps::StepSize;
 use crate::error::{Error, Result};
 use crate::event::Action;
 use crate::moment::Moment;
@@ -99,7 +100,7 @@ impl Controller {
         if !self.transaction.is_gathering() {
             return Err(Error::NoTransaction);
         }
-        let step = self.submit_step(usize::MAX, actions);
+        let step = self.submit_step(StepSize::ALL, actions);
         let current = self
             .transaction
             .current

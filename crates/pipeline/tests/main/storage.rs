@@ -63,7 +63,7 @@ fn expected(count: i64) -> (i64, Option<i64>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn p1_rounds_of_rows_checkpoints_kills_and_restarts() {
-    // Rows of a round, whether a checkpoint follows, and with how many workers it runs (P7).
+    // Rows of a round, whether a checkpoint follows, and with how many workers it runs.
     let rounds = [
         (5, true, 1),
         (0, true, 2),
@@ -99,6 +99,26 @@ async fn p1_rounds_of_rows_checkpoints_kills_and_restarts() {
             files = files.max(fs::read_dir(folder.path()).unwrap().count());
         }
         assert!(files < 40, "{files} files: old ones are removed");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn p7_any_number_of_workers_continues_any_other() {
+    for (before, after) in [(1, 2), (2, 1), (1, 3), (3, 1), (2, 3), (3, 2), (4, 2)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut rows = 0;
+        for workers in [before, after, before] {
+            let settings = Settings {
+                workers,
+                ..settings()
+            };
+            let pipeline = start(&Program::default(), settings, folder.path()).await;
+            assert_eq!(total_of(&pipeline.contents()), expected(rows));
+            insert(&pipeline, rows..rows + 100).await;
+            rows += 100;
+            assert_eq!(total_of(&pipeline.contents()), expected(rows));
+            suspended(pipeline).await;
+        }
     }
 }
 

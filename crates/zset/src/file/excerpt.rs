@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::filter::BlockFilter;
 use super::{BlockIndex, FileBatch};
 use crate::batch::Batch;
 use crate::error::Result;
@@ -23,6 +24,10 @@ impl FileBatch {
         let mut held: Vec<(Arc<Batch>, Vec<u32>)> = Vec::new();
         let mut walk = Walk::new(index, hashes, rows_max);
         while let Some(block) = walk.next_block() {
+            let filter = self.filter(block);
+            if filter.is_some_and(|filter| walk.passes_over(block, &filter)) {
+                continue;
+            }
             let batch = self.block(block)?;
             let rows = walk.pick(block, &batch);
             if !rows.is_empty() {
@@ -80,6 +85,20 @@ impl<'a> Walk<'a> {
     fn advance(&mut self) {
         self.hash += 1;
         self.found = 0;
+    }
+
+    /// True if the block has none of the hashes that are looked for: goes on behind it.
+    fn passes_over(&mut self, block: usize, filter: &BlockFilter) -> bool {
+        let last = self.index.last_hash(block);
+        let wanted = self.hashes[self.hash..].iter();
+        let mut wanted = wanted.take_while(|hash| **hash <= last);
+        if wanted.any(|hash| filter.may_contain(*hash)) {
+            return false;
+        }
+        while self.hashes.get(self.hash).is_some_and(|hash| *hash <= last) {
+            self.advance();
+        }
+        true
     }
 
     /// The rows of this block that are looked for; goes on to the hash that the next block may hold.

@@ -2,7 +2,8 @@
 //!
 //! See `docs/internals/batch-file-format.md`; a change here is a change there.
 //!
-//! - A block is one record batch of up to [`BLOCK_ROWS`] rows: the layout's columns, then `__weight`.
+//! - A block is one record batch of up to [`BLOCK_ROWS`] rows (fewer if they are wide): the layout's
+//!   columns, then `__weight`.
 //!   Buffers are compressed with LZ4. Hashes are not stored: they are random, so they would be the
 //!   larger half of most files, and computing them again costs less than reading them.
 //! - The footer's metadata holds the version, the layout and the block index: for each block its first
@@ -40,6 +41,15 @@ const WEIGHT_COLUMN: &str = "__weight";
 /// be smaller. 2,048 rows of 40 bytes are 80 KiB, of which the description is less than one percent.
 /// Tests have many blocks of few rows.
 pub(crate) const BLOCK_ROWS: usize = if cfg!(test) { 4 } else { 2_048 };
+
+/// Blocks of wide rows have about this many bytes, but not less than 1/32 of [`BLOCK_ROWS`].
+const BLOCK_BYTES: usize = 128 << 10;
+
+/// Rows of a block of rows that take this many bytes in all.
+pub(super) fn block_rows(rows: usize, bytes: usize) -> usize {
+    let row_bytes = bytes.div_ceil(rows.max(1)).max(1);
+    (BLOCK_BYTES / row_bytes).clamp(BLOCK_ROWS.div_ceil(32), BLOCK_ROWS)
+}
 
 /// The footer ends with its length and Arrow's magic.
 const MAGIC: &[u8; 6] = b"ARROW1";

@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::any_batch::AnyBatch;
 use crate::error::Error;
+use crate::state_files::StateFiles;
 use crate::testing::{Case, Kind, Shelf, assert_same, cases, in_memory};
 
 fn is_storable(case: &Case) -> bool {
@@ -301,7 +302,10 @@ fn fewer_rows_than_the_checkpoint_says_are_noticed() {
         BlockCache::new(0),
     );
     let error = other.verify(&mut |_| {}).unwrap_err();
-    assert!(error.to_string().contains("checkpoint says"), "{error}");
+    assert!(
+        error.to_string().contains("has up to 40 rows, not 41"),
+        "{error}"
+    );
     let mut location = file.location().clone();
     location.tail_checksum ^= 1;
     let layout = FileBatch::stored_layout(file.file(), &location, batch.layout().hasher);
@@ -349,4 +353,41 @@ fn blocks_are_read_once_while_they_fit_the_cache() {
         0,
         "a batch takes its blocks along"
     );
+}
+
+#[test]
+fn blocks_of_wide_rows_have_fewer() {
+    let rows_of = |row_bytes: usize| format::block_rows(100, 100 * row_bytes);
+    assert_eq!([40, 60 << 10, 1 << 20].map(rows_of), [4, 2, 1]);
+    assert_eq!(format::block_rows(0, 0), 4);
+}
+
+#[test]
+fn what_is_not_there_is_not_read() {
+    let (batch, shelf) = numbers(4_000);
+    let state_files = StateFiles {
+        cache: BlockCache::new(1 << 20),
+        ..shelf.state_files.clone()
+    };
+    let written = crate::write_batch(&state_files.files, 0, &batch, &state_files.cache).unwrap();
+    let absent: Vec<u64> = hashes(&batch).iter().map(|hash| hash + 1).collect();
+    let filters = state_files.cache.bytes();
+    assert!(filters > 0);
+    assert!(written.excerpt(&absent, usize::MAX).unwrap().is_empty());
+    let read = state_files.cache.bytes() - filters;
+    assert!(read < filters, "{read} bytes of blocks were read");
+    // Opened again, blocks are read once, and then known.
+    let opened = FileBatch::new(
+        Arc::clone(written.layout()),
+        Arc::clone(written.file()),
+        written.location().clone(),
+        Arc::clone(&state_files.cache),
+    );
+    drop(written);
+    assert_eq!(state_files.cache.bytes(), 0, "it takes its entries along");
+    let present = opened.excerpt(&hashes(&batch), usize::MAX).unwrap();
+    assert_eq!(present.len(), batch.len());
+    let kept = state_files.cache.bytes();
+    assert!(opened.excerpt(&absent, usize::MAX).unwrap().is_empty());
+    assert_eq!(state_files.cache.bytes(), kept);
 }

@@ -8,11 +8,13 @@ use arrow::datatypes::{DataType, Schema};
 use arrow::ipc::CompressionType;
 use arrow::ipc::writer::{FileWriter as IpcWriter, IpcWriteOptions};
 use highwater_storage::digest::checksum;
-use highwater_storage::{Error as StorageError, FileWriter, Files};
+use highwater_storage::{Error as StorageError, FileWriter, Files, StoredFile};
 
-use super::format::{BLOCK_ROWS, BatchLocation, BlockEntry, file_schema, footer_metadata};
+use super::filter::BlockFilter;
+use super::format::{BatchLocation, BlockEntry, block_rows, file_schema, footer_metadata};
 use super::{BlockCache, FileBatch};
 use crate::batch::Batch;
+use crate::delta::columns_bytes;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 
@@ -56,10 +58,9 @@ impl SpillWriter {
     }
 
     pub(crate) fn finish(self, cache: &Arc<BlockCache>) -> Result<FileBatch> {
-        let (layout, mut location, sink) = self.segment.finish()?;
+        let (segment, sink) = self.segment.finish()?;
         let file = sink.file.finish()?;
-        file.name().clone_into(&mut location.file);
-        Ok(FileBatch::new(layout, file, location, Arc::clone(cache)))
+        Ok(segment.open(file, cache))
     }
 }
 
@@ -67,7 +68,7 @@ impl SpillWriter {
 /// batches are.
 pub struct PackWriter {
     sink: Sink,
-    segments: Vec<(Arc<Layout>, BatchLocation)>,
+    segments: Vec<Segment>,
 }
 
 impl PackWriter {
@@ -90,8 +91,8 @@ impl PackWriter {
         self.sink.align()?;
         let mut segment = SegmentWriter::new(Arc::clone(batch.layout()), self.sink)?;
         segment.write_batch(batch)?;
-        let (layout, location, sink) = segment.finish()?;
-        self.segments.push((layout, location));
+        let (segment, sink) = segment.finish()?;
+        self.segments.push(segment);
         self.sink = sink;
         Ok(self)
     }
@@ -102,8 +103,8 @@ impl PackWriter {
     /// If the system refuses.
     pub fn finish(mut self, cache: &Arc<BlockCache>) -> Result<Vec<FileBatch>> {
         self.sink.align()?;
-        let directory: Vec<&BatchLocation> =
-            self.segments.iter().map(|(_, location)| location).collect();
+        let segments = self.segments.iter();
+        let directory: Vec<&BatchLocation> = segments.map(|segment| &segment.location).collect();
         let directory = serde_json::to_string(&directory)
             .map_err(|error| Error::Invalid(format!("a pack cannot be described: {error}")))?;
         let mut ipc = IpcWriter::try_new(self.sink, &Schema::empty())?;
@@ -111,20 +112,35 @@ impl PackWriter {
         let mut sink = ipc.into_inner()?;
         sink.write_region()?;
         let file = sink.file.finish()?;
-        let open = |(layout, mut location): (Arc<Layout>, BatchLocation)| {
-            file.name().clone_into(&mut location.file);
-            FileBatch::new(layout, Arc::clone(&file), location, Arc::clone(cache))
-        };
-        Ok(self.segments.into_iter().map(open).collect())
+        let segments = self.segments.into_iter();
+        let batches = segments.map(|segment| segment.open(Arc::clone(&file), cache));
+        Ok(batches.collect())
     }
 }
 
-/// One batch in a file.
+/// A batch that is in a file; the location lacks its name.
+struct Segment {
+    layout: Arc<Layout>,
+    location: BatchLocation,
+    filters: Vec<BlockFilter>,
+}
+
+impl Segment {
+    fn open(mut self, file: Arc<StoredFile>, cache: &Arc<BlockCache>) -> FileBatch {
+        file.name().clone_into(&mut self.location.file);
+        let batch = FileBatch::new(self.layout, file, self.location, Arc::clone(cache));
+        batch.set_filters(self.filters);
+        batch
+    }
+}
+
+/// One batch that is being written.
 struct SegmentWriter {
     layout: Arc<Layout>,
     start: u64,
     ipc: IpcWriter<Sink>,
     blocks: Vec<BlockEntry>,
+    filters: Vec<BlockFilter>,
     rows: u64,
 }
 
@@ -154,13 +170,15 @@ impl SegmentWriter {
             start,
             ipc,
             blocks: Vec::new(),
+            filters: Vec::new(),
             rows: 0,
         })
     }
 
     fn write_batch(&mut self, batch: &Batch) -> Result<()> {
-        for start in (0..batch.len()).step_by(BLOCK_ROWS) {
-            self.write_block(batch, start, BLOCK_ROWS.min(batch.len() - start))?;
+        let block_rows = block_rows(batch.len(), columns_bytes(batch.rows().columns()));
+        for start in (0..batch.len()).step_by(block_rows) {
+            self.write_block(batch, start, block_rows.min(batch.len() - start))?;
         }
         Ok(())
     }
@@ -185,12 +203,13 @@ impl SegmentWriter {
             rows: length as u32,
             checksum,
         });
+        self.filters.push(BlockFilter::new(hashes));
         self.rows += length as u64;
         Ok(())
     }
 
-    /// Writes the tail; the location lacks the name of the file.
-    fn finish(mut self) -> Result<(Arc<Layout>, BatchLocation, Sink)> {
+    /// Writes the tail.
+    fn finish(mut self) -> Result<(Segment, Sink)> {
         for (key, value) in footer_metadata(&self.layout, &self.blocks) {
             self.ipc.write_metadata(key, value);
         }
@@ -206,7 +225,12 @@ impl SegmentWriter {
             rows: self.rows,
             hashes: None,
         };
-        Ok((self.layout, location, sink))
+        let segment = Segment {
+            layout: self.layout,
+            location,
+            filters: self.filters,
+        };
+        Ok((segment, sink))
     }
 }
 

@@ -17,6 +17,7 @@ use arrow::datatypes::{
     ArrowNativeType, BinaryType, ByteArrayType, DataType, LargeBinaryType, LargeUtf8Type, Utf8Type,
 };
 
+use crate::delta::columns_bytes;
 use crate::error::{Error, Result};
 use crate::kernels::column::{Bytes, Column, Values};
 
@@ -187,6 +188,22 @@ impl ColumnBuilder {
         });
         for (source, row) in names.sources.iter().zip(names.rows) {
             nulls.append(!columns[*source as usize].is_null(*row as usize));
+        }
+    }
+
+    /// Bytes of the values so far.
+    pub(crate) fn bytes(&self) -> usize {
+        match &self.values {
+            ValuesBuilder::Width1(values) => values.len(),
+            ValuesBuilder::Width2(values) => 2 * values.len(),
+            ValuesBuilder::Width4(values) => 4 * values.len(),
+            ValuesBuilder::Width8(values) => 8 * values.len(),
+            ValuesBuilder::Width16(values) => 16 * values.len(),
+            ValuesBuilder::Boolean(values) => values.len() / 8,
+            ValuesBuilder::Bytes(offsets, data) => 4 * offsets.len() + data.len(),
+            ValuesBuilder::LargeBytes(offsets, data) => 8 * offsets.len() + data.len(),
+            ValuesBuilder::FixedBytes(_, data) => data.len(),
+            ValuesBuilder::Pieces(pieces) => columns_bytes(pieces),
         }
     }
 

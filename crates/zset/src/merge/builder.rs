@@ -67,6 +67,11 @@ impl BatchBuilder {
         self.hashes.len()
     }
 
+    /// Bytes of the columns so far.
+    pub(super) fn bytes(&self) -> usize {
+        self.columns.iter().map(ColumnBuilder::bytes).sum()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.hashes.is_empty()
     }

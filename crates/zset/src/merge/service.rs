@@ -109,6 +109,12 @@ impl MergeService {
         self.state_files.as_ref()
     }
 
+    /// True if spines should write what they have in memory: [`relieve_memory`](crate::relieve_memory).
+    pub fn is_short_of_memory(&self) -> bool {
+        let budget = self.state_files().map(|state_files| &state_files.budget);
+        budget.is_some_and(|budget| budget.is_short_by(0))
+    }
+
     /// The fuel of one insert.
     pub(crate) fn fuel_rows(&self) -> usize {
         match &self.mode {

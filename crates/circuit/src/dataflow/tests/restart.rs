@@ -14,7 +14,7 @@ use highwater_zset::{BlockCache, Delta, MemoryBudget, OrderColumn, RowHasher, St
 
 use super::{Formula, Row, batch, insert, row, schema};
 use crate::builder::{JoinOptions, PlanBuilder};
-use crate::checkpoint::{self, SavedWorker};
+use crate::checkpoint::{self, SavedWorker, Saving};
 use crate::dataflow::{CircuitState, Dataflow, DataflowConfig, RelationRef};
 use crate::error::Error;
 use crate::expression::{EvaluationError, FlatMapFunction, GroupFunction, PartitionFunction};
@@ -352,14 +352,20 @@ fn saved_and_restored(plan: &Plan, state: &CircuitState, folder: &Path) -> Circu
         cache: BlockCache::new(1 << 20),
         budget: MemoryBudget::new(usize::MAX),
     };
-    let mut written = 0;
-    let saved = checkpoint::save(state, &state_files, &mut |bytes| written += bytes).unwrap();
+    let (mut expected, mut written) = (0, 0);
+    let saved = checkpoint::save(state.clone(), &state_files, &mut |saving| match saving {
+        Saving::Expected { memory_bytes } => expected = memory_bytes,
+        Saving::Batch { memory_bytes } => expected -= memory_bytes,
+        Saving::File { bytes } => written += bytes,
+    })
+    .unwrap();
+    assert_eq!(expected, 0, "what was expected is written");
     assert_eq!(saved.bytes_written, written);
     assert!(
         saved.files.len() <= state.workers.len(),
         "one file per worker"
     );
-    let again = checkpoint::save(state, &state_files, &mut |_| {}).unwrap();
+    let again = checkpoint::save(state.clone(), &state_files, &mut |_| {}).unwrap();
     assert_eq!(again.bytes_written, 0, "all batches have files now");
     assert_eq!(again.workers, saved.workers);
     let known: BTreeMap<String, (u64, Digest)> = saved

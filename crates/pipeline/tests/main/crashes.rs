@@ -1,0 +1,255 @@
+//! The real pipeline on a simulated disk: stopped or refused at every call, with what a loss of power may
+//! leave (X1), and every checkpoint restored (C13).
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use highwater_connectors::clock::SystemClock;
+use highwater_pipeline::{OpenedStorage, Pipeline, Settings};
+use highwater_sim::report::Report;
+use highwater_sim::{Bound, Fault, FaultPlan, SimDisk};
+use highwater_storage::LocalDisk;
+use highwater_zset::Delta;
+use tokio::task::JoinSet;
+
+use crate::bench::{Program, TOTAL, completed, contents_of, definition, push, rows_of, total_of};
+
+const ROOT: &str = "/state";
+
+fn settings(workers: usize) -> Settings {
+    Settings {
+        workers,
+        checkpoint_interval: None,
+        ..Settings::default()
+    }
+}
+
+/// What a life of a pipeline has confirmed, and what it may have saved besides: numbers of accounts.
+#[derive(Clone, Debug, Default)]
+struct Saved {
+    confirmed: i64,
+    possible: BTreeSet<i64>,
+    /// Checkpoints that failed.
+    refused: u64,
+}
+
+fn open(disk: &SimDisk, workers: usize) -> Result<Pipeline, String> {
+    let disk = Arc::new(disk.clone());
+    let storage = OpenedStorage::open(disk, Path::new(ROOT)).map_err(|error| error.to_string())?;
+    let clock = Arc::new(SystemClock::new());
+    let definition = definition(&Program::default());
+    let started = Pipeline::start_on(definition, settings(workers), clock, storage);
+    started.map_err(|error| error.to_string())
+}
+
+/// Accounts `0..count`, each with ten times its id: what the view must show if there are `count` of them.
+fn expected(count: i64) -> (i64, Option<i64>) {
+    (count, (count > 0).then(|| 10 * count * (count - 1) / 2))
+}
+
+/// One round: some rows, a checkpoint; true if that is confirmed.
+async fn round(pipeline: &Pipeline, saved: &mut Saved, rows: i64) -> bool {
+    let before = total_of(&pipeline.contents()).0;
+    let rows: Vec<_> = (before..before + rows).map(|id| (id, 10 * id, 1)).collect();
+    let input = pipeline.open_http_input(0, "api".to_owned()).await.unwrap();
+    push(&input, &rows).await;
+    completed(pipeline, &input).await;
+    let count = before + rows.len() as i64;
+    let sequence = pipeline.checkpoint().await.unwrap();
+    saved.possible.insert(count);
+    let mut is_confirmed = false;
+    loop {
+        let status = pipeline.checkpoint_status(None).await.unwrap();
+        is_confirmed |= status.success == Some(sequence);
+        let failure = status.failure.map(|failure| failure.sequence_number);
+        if is_confirmed || failure == Some(sequence) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    if is_confirmed {
+        saved.confirmed = count;
+        saved.possible.retain(|possible| *possible >= count);
+    }
+    saved.refused += u64::from(!is_confirmed);
+    is_confirmed
+}
+
+/// Rounds until the disk stops, or all are done.
+async fn live(disk: &SimDisk, workers: usize, rounds: &[i64]) -> Saved {
+    let mut saved = Saved::default();
+    saved.possible.insert(0);
+    let Ok(pipeline) = open(disk, workers) else {
+        return saved;
+    };
+    pipeline.resume().await.unwrap();
+    for rows in rounds {
+        let is_confirmed = round(&pipeline, &mut saved, *rows).await;
+        if !is_confirmed && disk.is_stopped() {
+            break;
+        }
+    }
+    pipeline.stop().await;
+    saved
+}
+
+/// Starts on what was left, checks it, and goes on for a round.
+async fn recover(disk: &SimDisk, saved: &Saved, workers: usize) -> Result<(), String> {
+    let mut found = saved.clone();
+    for workers in [workers, 3 - workers] {
+        let pipeline = open(disk, workers)?;
+        pipeline.resume().await.unwrap();
+        let total = contents_of(&pipeline.contents(), TOTAL);
+        let [(values, 1)] = total.as_slice() else {
+            return Err(format!("a total of {total:?}"));
+        };
+        let total = (values[0].unwrap_or_default(), values[1]);
+        if total != expected(total.0) {
+            return Err(format!("two checkpoints are mixed: {total:?}"));
+        }
+        if total.0 < found.confirmed || !found.possible.contains(&total.0) {
+            return Err(format!("{} accounts, but saved was {found:?}", total.0));
+        }
+        let is_confirmed = round(&pipeline, &mut found, 2).await;
+        pipeline.stop().await;
+        if !is_confirmed {
+            return Err("no checkpoint after the recovery".to_owned());
+        }
+    }
+    Ok(())
+}
+
+fn bound(seed: u64) -> Bound {
+    Bound {
+        exhaustive: 4,
+        has_singles: false,
+        random: 1,
+        seed,
+    }
+}
+
+/// A life with these faults, then recoveries from a kill and from losses of power at its end.
+async fn case(number: u64, faults: FaultPlan, workers: usize, rounds: &[i64]) -> Report {
+    let mut report = Report::new("a case", number);
+    report.cases = 1;
+    let what = format!("{faults:?}");
+    let disk = SimDisk::new();
+    disk.set_plan(faults);
+    let saved = live(&disk, workers, rounds).await;
+    report.count_fired(&disk.fired());
+    if saved.refused > 1 && !disk.is_stopped() {
+        report.fail(format!("{what}: later checkpoints are refused too"));
+    }
+    let states = disk.crash().states(bound(number));
+    let disks = states.into_iter().map(|state| state.disk);
+    for (number, left) in disks.chain([disk.kill()]).enumerate() {
+        report.crash_states += 1;
+        if let Err(error) = recover(&left, &saved, 1 + number % 2).await {
+            report.fail(format!("{what}, disk {number}: {error}"));
+        }
+    }
+    report
+}
+
+/// All cases, several at once: their threads mostly wait for each other.
+async fn all_cases(
+    report: &mut Report,
+    plans: Vec<FaultPlan>,
+    workers: usize,
+    rounds: &'static [i64],
+) {
+    const AT_ONCE: usize = 8;
+    let mut running = JoinSet::new();
+    for (number, plan) in plans.into_iter().enumerate() {
+        if running.len() == AT_ONCE
+            && let Some(ended) = running.join_next().await
+        {
+            report.absorb(ended.unwrap());
+        }
+        running.spawn(case(number as u64, plan, workers, rounds));
+    }
+    for ended in running.join_all().await {
+        report.absorb(ended);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn x1_a_pipeline_is_stopped_at_every_call() {
+    const ROUNDS: &[i64] = &[3, 0, 2, 1];
+    let mut report = Report::new("x1 pipeline, stopped", 1);
+    let whole = SimDisk::new();
+    let saved = live(&whole, 2, ROUNDS).await;
+    assert_eq!(saved.confirmed, 6);
+    let calls = whole.call_count();
+    assert!(calls > 100, "{calls}");
+    let plans = (1..=calls).map(FaultPlan::stop_at).collect();
+    all_cases(&mut report, plans, 2, ROUNDS).await;
+    report.require_fired(&[Fault::Stop]).unwrap();
+    report.conclude();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn x1_a_pipeline_is_refused_every_call() {
+    const ROUNDS: &[i64] = &[3, 2, 1];
+    let mut report = Report::new("x1 pipeline, refused", 2);
+    let whole = SimDisk::new();
+    live(&whole, 1, ROUNDS).await;
+    let calls = whole.calls();
+    let plans = calls.iter().zip(1..).flat_map(|(call, number)| {
+        let kind = call.kind;
+        let faults = Fault::ALL[1..].iter();
+        let applicable = faults.filter(move |fault| fault.applies_to(kind));
+        applicable.map(move |fault| FaultPlan::none().with(number, *fault))
+    });
+    all_cases(&mut report, plans.collect(), 1, ROUNDS).await;
+    report.require_fired(&Fault::ALL[1..]).unwrap();
+    report.conclude();
+}
+
+/// A checkpoint after every step; each is restored by itself, and all relations are what they were.
+#[tokio::test(flavor = "multi_thread")]
+async fn c13_every_checkpoint_restores_its_own_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("state");
+    let all = |pipeline: &Pipeline| {
+        let definition = pipeline.definition().clone();
+        let contents = pipeline.contents();
+        let relations = definition.relations().map(|(relation, _)| {
+            let parts = contents.snapshots(relation);
+            let deltas: Vec<Delta> = parts.iter().flat_map(|it| it.scan().unwrap()).collect();
+            rows_of(&deltas)
+        });
+        relations.collect::<Vec<_>>()
+    };
+    let start = |root: &Path, workers: usize| {
+        let storage = OpenedStorage::open(Arc::new(LocalDisk), root).unwrap();
+        let settings = Settings {
+            retained_checkpoints: 100,
+            ..settings(workers)
+        };
+        let clock = Arc::new(SystemClock::new());
+        let definition = definition(&Program::default());
+        Pipeline::start_on(definition, settings, clock, storage).unwrap()
+    };
+    let pipeline = start(&root, 2);
+    pipeline.resume().await.unwrap();
+    let mut states = Vec::new();
+    let mut saved = Saved::default();
+    for rows in [4, 1, 7, 2, 3, 1] {
+        assert!(round(&pipeline, &mut saved, rows).await);
+        states.push(all(&pipeline));
+    }
+    let store = pipeline.store().unwrap().clone();
+    let entries = store.entries();
+    assert_eq!(entries.len(), states.len());
+    for (number, (entry, expected)) in entries.iter().zip(&states).enumerate() {
+        let fork = folder.path().join(format!("fork-{number}"));
+        store.fork(entry.uuid(), &fork).unwrap();
+        let restored = start(&fork, 1 + number % 3);
+        assert_eq!(&all(&restored), expected, "checkpoint {number}");
+        restored.stop().await;
+    }
+    pipeline.stop().await;
+}
