@@ -23,6 +23,7 @@ pub struct CrateRule {
 
 /// Every crate of the workspace, in reading order.
 pub const CRATES: &[CrateRule] = &[
+    rule("highwater-allocator", &[], &[]),
     rule("highwater-types", &[], &[]),
     rule("highwater-storage", &["highwater-types"], &[]),
     rule(
@@ -73,6 +74,7 @@ pub const CRATES: &[CrateRule] = &[
     rule(
         "highwater-cli",
         &[
+            "highwater-allocator",
             "highwater-types",
             "highwater-storage",
             "highwater-zset",
@@ -87,6 +89,7 @@ pub const CRATES: &[CrateRule] = &[
     rule(
         "highwater-bench",
         &[
+            "highwater-allocator",
             "highwater-storage",
             "highwater-zset",
             "highwater-circuit",
@@ -117,8 +120,8 @@ pub const FENCES: &[Fence] = &[
     fence("csv", &["highwater-connectors", "highwater-cli"]),
     fence("clap", &["highwater-cli"]),
     fence("indicatif", &["highwater-cli"]),
-    // The allocator is a binary's choice.
-    fence("mimalloc", &["highwater-cli", "highwater-bench"]),
+    fence("mimalloc", &["highwater-allocator"]),
+    fence("libmimalloc-sys", &["highwater-allocator"]),
     fence("anyhow", &["highwater-cli", "xtask"]),
 ];
 

@@ -7,15 +7,15 @@ mod start;
 
 use std::process::ExitCode;
 
+use highwater_allocator::{RETURN_INTERVAL, return_memory_every};
 use highwater_bench::options::{Options, USAGE};
 use highwater_bench::{measure, report};
 
-/// Steps allocate and free arrays of a few megabytes: with the system's allocator half of the time
-/// of a large merge goes into page faults on memory that was just given back.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    if let Err(error) = return_memory_every(RETURN_INTERVAL) {
+        eprintln!("highwater-bench: cannot start a thread: {error}");
+        return ExitCode::FAILURE;
+    }
     let mut arguments: Vec<String> = std::env::args().skip(1).collect();
     let command = match arguments.is_empty() {
         true => String::new(),

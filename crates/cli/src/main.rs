@@ -1,6 +1,5 @@
 //! The `highwater` binary.
 
-mod allocator;
 mod arguments;
 mod check;
 mod checkpoint;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use highwater_allocator::{RETURN_INTERVAL, RETURN_INTERVAL_BOUND, return_memory_every};
 use highwater_connectors::clock::SystemClock;
 use highwater_pipeline::controller::InputProgress;
 use highwater_pipeline::settings::draw_hash_seed;
@@ -16,7 +17,6 @@ use highwater_sql::Program;
 use highwater_storage::LocalDisk;
 use tokio::net::TcpListener;
 
-use crate::allocator::return_memory_soon;
 use crate::arguments::{Bootstrap, OutputFormat, RunOptions};
 use crate::program::{Compiled, read, report};
 use crate::progress::{self, Display};
@@ -36,9 +36,11 @@ const ENDLESS_PATIENCE: Duration = Duration::from_secs(3);
 pub(crate) fn run(options: &RunOptions) -> Result<ExitCode> {
     let storage = options.storage.as_deref().map(open_storage).transpose()?;
     let settings = settings(options, storage.as_ref());
-    if options.memory.is_some() {
-        return_memory_soon().context("cannot start a thread")?;
-    }
+    let return_interval = match options.memory {
+        Some(_) => RETURN_INTERVAL_BOUND,
+        None => RETURN_INTERVAL,
+    };
+    return_memory_every(return_interval).context("cannot start a thread")?;
     let compiled = match read(&options.file, settings.hash_seed)? {
         Ok(compiled) => compiled,
         Err(diagnostics) => {

@@ -47,6 +47,8 @@ pub struct Merger {
     /// The part of each input that is being merged; empty before the first chunk.
     windows: Vec<Arc<Batch>>,
     selection: Selection,
+    /// Without room before the first chunk: to reserve megabytes is for the thread that merges. A step
+    /// that did it waited up to 30 ms for the system to clear huge pages.
     builder: BatchBuilder,
     rows_left: usize,
     piece_rows: usize,
@@ -120,7 +122,6 @@ impl Merger {
     /// For [`Self::next_piece`].
     pub(crate) fn in_pieces(layout: Arc<Layout>, inputs: Vec<AnyBatch>, piece_rows: usize) -> Self {
         let rows_left: usize = inputs.iter().map(AnyBatch::len).sum();
-        let builder = BatchBuilder::new(&layout, &inputs, rows_left.min(piece_rows));
         let begun = |batch| Input {
             batch,
             windows_begun: 0,
@@ -130,7 +131,7 @@ impl Merger {
             layout,
             inputs: inputs.into_iter().map(begun).collect(),
             windows: Vec::new(),
-            builder,
+            builder: BatchBuilder::default(),
             rows_left,
             piece_rows,
             output: Output::Memory,
@@ -145,7 +146,7 @@ impl Merger {
         while self.rows_left > 0 {
             self.chunk(CHUNK_ROWS)?;
         }
-        Batch::from_parts(&self.layout, self.builder.finish()?)
+        self.finish_in_memory()
     }
 
     /// Input rows that are still to be merged.
@@ -207,11 +208,23 @@ impl Merger {
                 target,
                 writer: Some(writer),
             } => Ok(AnyBatch::File(Arc::new(writer.finish(&target.cache)?))),
-            _ => {
-                let builder = std::mem::take(&mut self.builder);
-                Ok(Batch::from_parts(&self.layout, builder.finish()?)?.into())
-            }
+            _ => Ok(self.finish_in_memory()?.into()),
         }
+    }
+
+    fn finish_in_memory(&mut self) -> Result<Batch> {
+        if self.windows.is_empty() {
+            return Ok(Batch::empty(Arc::clone(&self.layout)));
+        }
+        let builder = std::mem::take(&mut self.builder);
+        Batch::from_parts(&self.layout, builder.finish()?)
+    }
+
+    /// A builder with room for the next piece.
+    fn next_builder(&self) -> BatchBuilder {
+        let inputs = self.inputs.iter().map(|input| input.batch.clone());
+        let inputs: Vec<AnyBatch> = inputs.collect();
+        BatchBuilder::new(&self.layout, &inputs, self.rows_left.min(self.piece_rows))
     }
 
     /// The next rows of the result, `None` at its end.
@@ -223,12 +236,7 @@ impl Merger {
         if rows == 0 {
             return Ok(None);
         }
-        let inputs: Vec<AnyBatch> = self
-            .inputs
-            .iter()
-            .map(|input| input.batch.clone())
-            .collect();
-        let next = BatchBuilder::new(&self.layout, &inputs, self.rows_left.min(self.piece_rows));
+        let next = self.next_builder();
         let (columns, weights) = std::mem::replace(&mut self.builder, next).finish_rows()?;
         Ok(Some(Delta::new(
             record_batch(&self.layout.schema, columns, rows)?,
@@ -255,6 +263,7 @@ impl Merger {
         if self.windows.is_empty() {
             let empty = Arc::new(Batch::empty(Arc::clone(&self.layout)));
             self.windows = vec![empty; self.inputs.len()];
+            self.builder = self.next_builder();
         }
         for (source, input) in self.inputs.iter_mut().enumerate() {
             while self.selection.is_starved(source) {

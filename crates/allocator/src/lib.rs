@@ -1,4 +1,15 @@
-//! The allocator of the process.
+//! The allocator of our binaries, and when it gives memory back to the system.
+//!
+//! mimalloc gives back what was freed after a second, on whichever thread happens to allocate then. Two
+//! things are wrong with that:
+//! - If it is the thread that steps, and hundreds of megabytes of a merge are to go, it stands still for
+//!   100 to 400 ms.
+//! - The timer may be lost (3.x): with two threads in `mi_arena_schedule_purge` and
+//!   `mi_arenas_try_purge` the time of the whole may end as "never" while that of an arena is set, and
+//!   then nothing is given back any more. One run in six of those that loaded 1 GB within 256 MiB
+//!   kept 100 MB too much for that reason.
+//!
+//! So a thread of its own does it, before the second is over.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -8,24 +19,22 @@ use std::time::Duration;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// How often freed memory is given back. At a gigabyte allocated per second, 10 MB wait for it.
-const RETURN_INTERVAL: Duration = Duration::from_millis(10);
+/// For processes that may take what they need: less than mimalloc's second, so that no other thread
+/// does it, and not so often that what is freed is missed soon.
+pub const RETURN_INTERVAL: Duration = Duration::from_millis(500);
 
-/// From now on, memory that is freed goes back to the system at once and not only after a second: where
-/// memory is bound, what is freed in that second counts.
-///
-/// By a thread, so that no step pays for it, and because mimalloc's own timer cannot be relied on: with
-/// two threads in `mi_arena_schedule_purge` and `mi_arenas_try_purge` (3.x) the time of the whole may
-/// end as "never" while that of an arena is set, and then nothing is given back any more. One run in six
-/// of those that loaded 1 GB within 256 MiB kept 100 MB too much for that reason.
+/// For processes with a bound: at a gigabyte allocated per second, 10 MB wait to be given back.
+pub const RETURN_INTERVAL_BOUND: Duration = Duration::from_millis(10);
+
+/// Begins to give freed memory back to the system, this often, until the process ends.
 ///
 /// # Errors
 /// If the system refuses the thread.
-pub(crate) fn return_memory_soon() -> std::io::Result<()> {
+pub fn return_memory_every(interval: Duration) -> std::io::Result<()> {
     let thread = std::thread::Builder::new().name("memory".to_owned());
-    thread.spawn(|| {
+    thread.spawn(move || {
         loop {
-            std::thread::sleep(RETURN_INTERVAL);
+            std::thread::sleep(interval);
             return_memory();
         }
     })?;
