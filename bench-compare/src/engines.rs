@@ -134,6 +134,24 @@ impl Engine {
         })
     }
 
+    /// The benchmark of checkpoints, in a directory of its own; what it prints.
+    pub fn checkpoints(self, options: &Options) -> Result<String> {
+        let storage = TempDir::new()?;
+        let options = Options {
+            storage: Some(storage.path().to_string_lossy().into_owned()),
+            ..options.clone()
+        };
+        let mut command = self.cargo("run").ok_or("not an engine of Rust")?;
+        command
+            .args(["--", "checkpoint"])
+            .args(options.to_arguments());
+        let output = command.stderr(Stdio::inherit()).output()?;
+        if !output.status.success() {
+            return Err(format!("{} failed", self.name()).into());
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
     fn recompute(self, options: &Options, tables: &Final) -> Result<Outcome> {
         let python = std::env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("recompute.py");

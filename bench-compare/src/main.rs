@@ -18,7 +18,9 @@ use highwater_bench::options::Options;
 
 use engines::{Engine, Final, Outcome};
 
-const USAGE: &str = "usage: cargo run --release -- orders [--engines NAME,…] [OPTIONS]
+const USAGE: &str = "usage: cargo run --release -- checkpoint [OPTIONS]
+  what checkpoints cost, on highwater and on dbsp
+usage: cargo run --release -- orders [--engines NAME,…] [OPTIONS]
   --engines highwater,dbsp,dbsp-storage,duckdb,datafusion (all)  --workers LIST (1,2)
   --rounds N (3): runs of each, of which the median of each figure is shown";
 
@@ -35,6 +37,9 @@ fn main() -> ExitCode {
 }
 
 fn run(mut arguments: Vec<String>) -> Result<()> {
+    if arguments.first().map(String::as_str) == Some("checkpoint") {
+        return checkpoints(&Options::parse(arguments.split_off(1))?);
+    }
     if arguments.first().map(String::as_str) != Some("orders") {
         return Err(format!("{USAGE}\n  {}", highwater_bench::options::USAGE).into());
     }
@@ -58,6 +63,17 @@ fn run(mut arguments: Vec<String>) -> Result<()> {
     }
     let outcomes = outcomes(&engines, &workers, rounds, &options)?;
     println!("{}", table::render(&outcomes));
+    Ok(())
+}
+
+fn checkpoints(options: &Options) -> Result<()> {
+    let engines = [Engine::Highwater, Engine::Dbsp { storage: true }];
+    for engine in engines {
+        engine.build()?;
+    }
+    for engine in engines {
+        println!("== {}\n{}", engine.name(), engine.checkpoints(options)?);
+    }
     Ok(())
 }
 

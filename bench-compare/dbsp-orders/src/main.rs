@@ -4,6 +4,8 @@
 //!
 //! The allocator is mimalloc, as in the products that are built on it.
 
+mod checkpoint;
+
 use std::error::Error;
 use std::process::ExitCode;
 
@@ -19,6 +21,7 @@ use feldera_types::config::{StorageCacheConfig, StorageConfig, StorageOptions};
 use highwater_bench::measure::{self, Engine};
 use highwater_bench::options::Options;
 use highwater_bench::workload::{Answers, Customers, OrderChanges};
+use uuid::Uuid;
 
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
@@ -70,7 +73,8 @@ fn build(circuit: &mut RootCircuit) -> Handles {
 }
 
 impl Dbsp {
-    fn start(options: &Options) -> Result<Self, Box<dyn Error>> {
+    /// Anew, or from a checkpoint in its storage.
+    fn start(options: &Options, checkpoint: Option<Uuid>) -> Result<Self, Box<dyn Error>> {
         let mut config = CircuitConfig::with_workers(options.workers);
         if let Some(path) = &options.storage {
             let place = StorageConfig {
@@ -78,7 +82,7 @@ impl Dbsp {
                 cache: StorageCacheConfig::default(),
             };
             let storage = CircuitStorageConfig::for_config(place, StorageOptions::default())?;
-            config = config.with_storage(Some(storage));
+            config = config.with_storage(Some(storage.with_init_checkpoint(checkpoint)));
         }
         let (circuit, handles) = Runtime::init_circuit(config, |circuit| Ok(build(circuit)))?;
         Ok(Self {
@@ -143,13 +147,27 @@ impl Engine for Dbsp {
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
-    let options = Options::parse(std::env::args().skip(1))?;
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let command = match arguments.first().map(String::as_str) {
+        Some("checkpoint" | "restart") => arguments.remove(0),
+        _ => String::new(),
+    };
+    let options = Options::parse(arguments)?;
+    match command.as_str() {
+        "checkpoint" => println!("{}", checkpoint::run(&options)?),
+        "restart" => println!("{}", checkpoint::restart(&options)?),
+        _ => measure(&options)?,
+    }
+    Ok(())
+}
+
+fn measure(options: &Options) -> Result<(), Box<dyn Error>> {
     let name = match &options.storage {
         Some(_) => "dbsp, storage on",
         None => "dbsp, in memory",
     };
-    let mut engine = Dbsp::start(&options)?;
-    let report = measure::run(name, &mut engine, &options)?;
+    let mut engine = Dbsp::start(options, None)?;
+    let report = measure::run(name, &mut engine, options)?;
     println!("{}", report.to_line());
     engine
         .circuit

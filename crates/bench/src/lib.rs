@@ -5,6 +5,7 @@
 //! runs in its own process, gets the same changes from the same seed in the form it likes best
 //! (made outside the measured time), and prints a [`report::Report`] as one line of JSON.
 
+pub mod checkpoints;
 pub mod measure;
 pub mod options;
 pub mod report;

@@ -1,0 +1,259 @@
+//! What checkpoints cost: the stall of steps, the bytes written, the time to come back.
+//!
+//! Steps of [`STEP_ROWS`] changes are due every [`STEP_INTERVAL`], whether the one before is done or not
+//! (open loop), and a step's latency counts from when it was due: a stall cannot hide by delaying what
+//! would have measured it. A checkpoint is begun between two steps, inside the loop, and goes on beside
+//! the following ones. What it wrote is what the directory has more of afterwards.
+
+use std::collections::BTreeMap;
+use std::fmt::Display;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::measure::Engine;
+use crate::options::Options;
+use crate::workload::Generator;
+
+const STEP_ROWS: usize = 1_000;
+const STEP_INTERVAL: Duration = Duration::from_millis(10);
+/// Steps before and between checkpoints.
+const QUIET_STEPS: usize = 500;
+/// At least this many steps are measured beside a checkpoint: its effects may come behind its end.
+const BESIDE_STEPS_MIN: usize = 100;
+/// The checkpoint begins before this one of them.
+const CHECKPOINT_STEP: usize = 10;
+const RESTARTS: usize = 5;
+
+/// The part of a checkpoint that runs beside steps.
+pub type Writing = JoinHandle<Result<(), String>>;
+
+/// An engine that takes checkpoints in a directory.
+pub trait Checkpoints: Engine<Error: Display> {
+    /// Does what must be done while no step runs, and begins the rest.
+    ///
+    /// # Errors
+    /// The engine's own.
+    fn begin_checkpoint(&mut self) -> Result<Writing, String>;
+}
+
+/// Loads the orders, takes checkpoints and describes them.
+///
+/// # Errors
+/// If the engine fails, or the directory cannot be read.
+pub fn run<E: Checkpoints>(
+    engine: &mut E,
+    options: &Options,
+    directory: &Path,
+) -> Result<String, String> {
+    let mut bench = Bench {
+        generator: Generator::new(options),
+        engine,
+        directory,
+        report: String::new(),
+    };
+    bench.load(options)?;
+    bench.quiet_steps()?;
+    let first = bench.checkpoint("first checkpoint")?;
+    bench.quiet_steps()?;
+    // The merges of the load are under way at first: the later ones show what is usual.
+    for round in 1..=4 {
+        bench.change((options.orders / 100) as usize, options.load_step_rows)?;
+        let name = format!("{round}. change of 1 %");
+        let bytes = bench.checkpoint(&name)?;
+        let percent = 100.0 * bytes as f64 / first.max(1) as f64;
+        bench.tell(&format!("{name}: {percent:.2} % of the first checkpoint"));
+    }
+    bench.checkpoint_of_nothing()?;
+    Ok(bench.report)
+}
+
+struct Bench<'a, E> {
+    engine: &'a mut E,
+    generator: Generator,
+    directory: &'a Path,
+    report: String,
+}
+
+impl<E: Checkpoints> Bench<'_, E> {
+    fn tell(&mut self, line: &str) {
+        self.report.push_str(line);
+        self.report.push('\n');
+    }
+
+    fn load(&mut self, options: &Options) -> Result<(), String> {
+        let customers = self.engine.customers_input(&self.generator.customers());
+        self.engine.step(customers).map_err(text)?;
+        let rows = options.load_step_rows;
+        for start in (0..options.orders).step_by(rows) {
+            let count = rows.min((options.orders - start) as usize);
+            let input = self.generator.insertions(count);
+            let input = self.engine.orders_input(&input);
+            self.engine.step(input).map_err(text)?;
+        }
+        self.tell(&format!("{} orders loaded", options.orders));
+        Ok(())
+    }
+
+    fn change(&mut self, changes: usize, step_rows: usize) -> Result<(), String> {
+        for start in (0..changes).step_by(step_rows) {
+            let input = self.generator.changes(step_rows.min(changes - start));
+            let input = self.engine.orders_input(&input);
+            self.engine.step(input).map_err(text)?;
+        }
+        Ok(())
+    }
+
+    fn quiet_steps(&mut self) -> Result<(), String> {
+        let latencies = self.steps(|_, done| Ok(done < QUIET_STEPS))?;
+        self.tell(&line("steps without a checkpoint", &latencies));
+        Ok(())
+    }
+
+    /// Latencies of steps in an open loop. `before_step` may delay the step that is due, and says
+    /// whether there is one.
+    fn steps(
+        &mut self,
+        mut before_step: impl FnMut(&mut E, usize) -> Result<bool, String>,
+    ) -> Result<Vec<Duration>, String> {
+        let began = Instant::now();
+        let mut latencies = Vec::new();
+        loop {
+            let due = began + STEP_INTERVAL * latencies.len() as u32;
+            let input = self.generator.changes(STEP_ROWS);
+            let input = self.engine.orders_input(&input);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            if !before_step(self.engine, latencies.len())? {
+                return Ok(latencies);
+            }
+            self.engine.step(input).map_err(text)?;
+            latencies.push(due.elapsed());
+        }
+    }
+
+    /// One checkpoint beside steps; the bytes of its new files.
+    fn checkpoint(&mut self, name: &str) -> Result<u64, String> {
+        let before = sizes(self.directory).map_err(text)?;
+        let mut writing: Option<(Writing, Instant)> = None;
+        let mut frozen = Duration::ZERO;
+        let mut took = Duration::ZERO;
+        let latencies = self.steps(|engine, done| {
+            if done == CHECKPOINT_STEP {
+                let began = Instant::now();
+                writing = Some((engine.begin_checkpoint()?, began));
+                frozen = began.elapsed();
+            }
+            if let Some((writer, began)) = &writing
+                && took.is_zero()
+                && writer.is_finished()
+            {
+                took = began.elapsed();
+            }
+            Ok(done < BESIDE_STEPS_MIN || took.is_zero())
+        })?;
+        if let Some((writer, _)) = writing {
+            writer.join().map_err(|_| "the writer panicked")??;
+        }
+        self.tell(&line(&format!("steps beside: {name}"), &latencies));
+        let now = sizes(self.directory).map_err(text)?;
+        let (bytes, files) = new_bytes(&before, &now);
+        self.tell(&format!(
+            "{name}: frozen {frozen:.0?}, took {took:.2?}, wrote {}; in all {}",
+            amount(bytes, files),
+            amount(now.values().sum(), now.len())
+        ));
+        Ok(bytes)
+    }
+
+    fn checkpoint_of_nothing(&mut self) -> Result<(), String> {
+        let before = sizes(self.directory).map_err(text)?;
+        let writer = self.engine.begin_checkpoint()?;
+        writer.join().map_err(|_| "the writer panicked")??;
+        let now = sizes(self.directory).map_err(text)?;
+        let (bytes, files) = new_bytes(&before, &now);
+        self.tell(&format!("nothing changed: wrote {}", amount(bytes, files)));
+        Ok(())
+    }
+}
+
+/// Starts processes on the newest checkpoint, each up to its first output, which all must agree on.
+///
+/// # Errors
+/// If one of them fails, or they differ.
+pub fn restarts(options: &Options) -> Result<String, String> {
+    let mut times = Vec::new();
+    let mut answers = Vec::new();
+    for _ in 0..RESTARTS {
+        let program = std::env::current_exe().map_err(text)?;
+        let began = Instant::now();
+        let mut command = Command::new(program);
+        command.arg("restart").args(options.to_arguments());
+        let output = command.stdout(Stdio::piped()).output().map_err(text)?;
+        times.push(began.elapsed());
+        if !output.status.success() {
+            return Err("a restart failed".to_owned());
+        }
+        answers.push(output.stdout);
+    }
+    if answers.windows(2).any(|pair| pair[0] != pair[1]) {
+        return Err("restarts differ in their output".to_owned());
+    }
+    times.sort_unstable();
+    Ok(format!(
+        "restart, from exec to the first output and exit: {:.0?} (of {RESTARTS}: {:.0?} to {:.0?}); {}",
+        times[RESTARTS / 2],
+        times[0],
+        times[RESTARTS - 1],
+        String::from_utf8_lossy(&answers[0]).trim_end()
+    ))
+}
+
+/// Files in a directory and the ones in it, with their sizes.
+fn sizes(directory: &Path) -> io::Result<BTreeMap<PathBuf, u64>> {
+    let mut sizes = BTreeMap::new();
+    for entry in fs::read_dir(directory)? {
+        let entry = entry?;
+        match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => sizes.extend(self::sizes(&entry.path())?),
+            Ok(metadata) => {
+                sizes.insert(entry.path(), metadata.len());
+            }
+            // Engines remove files beside us.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(sizes)
+}
+
+/// Bytes and number of files that were not there before.
+fn new_bytes(before: &BTreeMap<PathBuf, u64>, now: &BTreeMap<PathBuf, u64>) -> (u64, usize) {
+    let new = now.iter().filter(|(path, _)| !before.contains_key(*path));
+    new.fold((0, 0), |(bytes, files), (_, size)| {
+        (bytes + size, files + 1)
+    })
+}
+
+fn amount(bytes: u64, files: usize) -> String {
+    format!("{:.1} MB in {files} files", bytes as f64 / 1e6)
+}
+
+fn line(name: &str, latencies: &[Duration]) -> String {
+    let mut sorted = latencies.to_vec();
+    sorted.sort_unstable();
+    let at = |fraction: f64| sorted[((sorted.len() - 1) as f64 * fraction) as usize];
+    format!(
+        "{name:<36} {:>5} steps: p50 {:.2?}, p99 {:.2?}, max {:.2?}",
+        sorted.len(),
+        at(0.5),
+        at(0.99),
+        at(1.0)
+    )
+}
+
+fn text(error: impl Display) -> String {
+    error.to_string()
+}
