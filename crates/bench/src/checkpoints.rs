@@ -1,6 +1,6 @@
 //! What checkpoints cost: the stall of steps, the bytes written, the time to come back.
 //!
-//! Steps of [`STEP_ROWS`] changes are due every [`STEP_INTERVAL`], whether the one before is done or not
+//! Steps of 1,000 changes are due every 10 ms, whether the one before is done or not
 //! (open loop), and a step's latency counts from when it was due: a stall cannot hide by delaying what
 //! would have measured it. A checkpoint is begun between two steps, inside the loop, and goes on beside
 //! the following ones. What it wrote is what the directory has more of afterwards.
