@@ -4,10 +4,8 @@
 
 use std::path::Path;
 
-use highwater_bench::checkpoints::{self, Checkpoints, Writing};
-use highwater_bench::measure::Engine;
+use highwater_bench::checkpoints::{self, Writing};
 use highwater_bench::options::Options;
-use highwater_bench::workload::Generator;
 use uuid::Uuid;
 
 use crate::Dbsp;
@@ -18,7 +16,12 @@ const NEWEST_FILE: &str = "newest-checkpoint.txt";
 pub fn run(options: &Options) -> Result<String, String> {
     let directory = directory(options)?;
     let mut engine = Dbsp::start(options, None).map_err(text)?;
-    let mut report = checkpoints::run(&mut engine, options, Path::new(directory))?;
+    let mut report = checkpoints::run(
+        &mut engine,
+        &mut begin_checkpoint,
+        options,
+        Path::new(directory),
+    )?;
     let newest = engine.circuit.list_checkpoints().map_err(text)?;
     let newest = newest.last().ok_or("there is no checkpoint")?;
     let file = Path::new(directory).join(NEWEST_FILE);
@@ -34,24 +37,16 @@ pub fn restart(options: &Options) -> Result<String, String> {
     let newest = std::fs::read_to_string(file).map_err(text)?;
     let newest: Uuid = newest.parse().map_err(text)?;
     let mut engine = Dbsp::start(options, Some(newest)).map_err(text)?;
-    let mut generator = Generator::new(options);
-    let input = engine.orders_input(&generator.insertions(1));
-    engine.step(input).map_err(text)?;
-    let answers = engine.answers();
-    let answer = answers.totals.iter().next();
-    let answer = answer.ok_or("the step changed nothing")?;
-    Ok(format!("region, count and sum {answer:?}"))
+    checkpoints::first_output(&mut engine, options)
 }
 
-impl Checkpoints for Dbsp {
-    fn begin_checkpoint(&mut self) -> Result<Writing, String> {
-        let committer = self.circuit.checkpoint().prepare().map_err(text)?;
-        Ok(std::thread::spawn(move || {
-            let publisher = committer.commit().map_err(text)?;
-            publisher.publish().map_err(text)?;
-            Ok(())
-        }))
-    }
+fn begin_checkpoint(engine: &mut Dbsp) -> Result<Writing, String> {
+    let committer = engine.circuit.checkpoint().prepare().map_err(text)?;
+    Ok(std::thread::spawn(move || {
+        let publisher = committer.commit().map_err(text)?;
+        publisher.publish().map_err(text)?;
+        Ok(())
+    }))
 }
 
 fn directory(options: &Options) -> Result<&str, String> {

@@ -4,10 +4,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use highwater_bench::checkpoints::{self, Checkpoints, Writing};
-use highwater_bench::measure::Engine;
+use highwater_bench::checkpoints;
 use highwater_bench::options::Options;
-use highwater_bench::workload::{Answers, Customers, Generator, OrderChanges};
 use highwater_circuit::checkpoint::{SavedWorker, restore, save};
 use highwater_circuit::dataflow::CircuitState;
 use highwater_storage::{CheckpointDetails, LocalDisk, Store, paths};
@@ -26,14 +24,18 @@ pub(crate) fn run(options: &Options) -> Result<String, String> {
         .ok_or("checkpoint needs --storage DIRECTORY")?;
     let store = Store::open(Arc::new(LocalDisk), Path::new(root)).map_err(text)?;
     let state_files = state_files(&store);
-    let mut engine = Durable {
-        engine: Highwater::start_on(options, Some(state_files.clone()))?,
-        store,
-        state_files,
+    let mut engine = Highwater::start_on(options, Some(state_files.clone()))?;
+    let mut begin = |engine: &mut Highwater| {
+        let state = engine.state()?;
+        let (store, state_files) = (store.clone(), state_files.clone());
+        Ok(std::thread::spawn(move || {
+            yield_to_steps();
+            publish(&store, &state_files, state)
+        }))
     };
-    let mut report = checkpoints::run(&mut engine, options, Path::new(root))?;
+    let mut report = checkpoints::run(&mut engine, &mut begin, options, Path::new(root))?;
     // Its lock must go before the children come.
-    drop(engine);
+    drop((engine, store, state_files));
     report.push_str(&checkpoints::restarts(options)?);
     Ok(report)
 }
@@ -44,45 +46,6 @@ fn state_files(store: &Store) -> StateFiles {
         worker: 0,
         cache: BlockCache::new(256 << 20),
         budget: MemoryBudget::new(usize::MAX),
-    }
-}
-
-/// The dataflow with its storage root.
-struct Durable {
-    engine: Highwater,
-    store: Store,
-    state_files: StateFiles,
-}
-
-impl Engine for Durable {
-    type Input = <Highwater as Engine>::Input;
-    type Error = String;
-
-    fn customers_input(&self, customers: &Customers) -> Self::Input {
-        self.engine.customers_input(customers)
-    }
-
-    fn orders_input(&self, changes: &OrderChanges) -> Self::Input {
-        self.engine.orders_input(changes)
-    }
-
-    fn step(&mut self, input: Self::Input) -> Result<(), String> {
-        self.engine.step(input)
-    }
-
-    fn answers(&self) -> Answers {
-        self.engine.answers()
-    }
-}
-
-impl Checkpoints for Durable {
-    fn begin_checkpoint(&mut self) -> Result<Writing, String> {
-        let state = self.engine.state()?;
-        let (store, state_files) = (self.store.clone(), self.state_files.clone());
-        Ok(std::thread::spawn(move || {
-            yield_to_steps();
-            publish(&store, &state_files, state)
-        }))
     }
 }
 
@@ -135,17 +98,7 @@ pub(crate) fn restart(options: &Options) -> Result<String, String> {
     let restored =
         restore(&program.plan, hasher, epoch, &workers, &cache, &mut open).map_err(text)?;
     let mut engine = Highwater::restore(options, &program, state_files, restored.state)?;
-    let mut generator = Generator::new(options);
-    // The order of id 0 gets another amount: the row of its region comes out.
-    let input = engine.orders_input(&generator.insertions(1));
-    engine.step(input)?;
-    let answers = engine.answers();
-    let answer = answers
-        .totals
-        .iter()
-        .next()
-        .ok_or("the step changed nothing")?;
-    Ok(format!("region, count and sum {answer:?}"))
+    checkpoints::first_output(&mut engine, options)
 }
 
 fn text(error: impl std::fmt::Display) -> String {

@@ -14,8 +14,9 @@ use std::process::{Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::measure::Engine;
+use crate::measure::{Engine, latencies};
 use crate::options::Options;
+use crate::report::Latencies;
 use crate::workload::Generator;
 
 const STEP_ROWS: usize = 1_000;
@@ -31,27 +32,23 @@ const RESTARTS: usize = 5;
 /// The part of a checkpoint that runs beside steps.
 pub type Writing = JoinHandle<Result<(), String>>;
 
-/// An engine that takes checkpoints in a directory.
-pub trait Checkpoints: Engine<Error: Display> {
-    /// Does what must be done while no step runs, and begins the rest.
-    ///
-    /// # Errors
-    /// The engine's own.
-    fn begin_checkpoint(&mut self) -> Result<Writing, String>;
-}
+/// Does of a checkpoint what must be done while no step runs, and begins the rest.
+pub type Begin<'a, E> = &'a mut dyn FnMut(&mut E) -> Result<Writing, String>;
 
-/// Loads the orders, takes checkpoints and describes them.
+/// Loads the orders, takes checkpoints in a directory and describes them.
 ///
 /// # Errors
 /// If the engine fails, or the directory cannot be read.
-pub fn run<E: Checkpoints>(
+pub fn run<E: Engine<Error: Display>>(
     engine: &mut E,
+    begin_checkpoint: Begin<'_, E>,
     options: &Options,
     directory: &Path,
 ) -> Result<String, String> {
     let mut bench = Bench {
         generator: Generator::new(options),
         engine,
+        begin_checkpoint,
         directory,
         report: String::new(),
     };
@@ -73,12 +70,13 @@ pub fn run<E: Checkpoints>(
 
 struct Bench<'a, E> {
     engine: &'a mut E,
+    begin_checkpoint: Begin<'a, E>,
     generator: Generator,
     directory: &'a Path,
     report: String,
 }
 
-impl<E: Checkpoints> Bench<'_, E> {
+impl<E: Engine<Error: Display>> Bench<'_, E> {
     fn tell(&mut self, line: &str) {
         self.report.push_str(line);
         self.report.push('\n');
@@ -117,7 +115,7 @@ impl<E: Checkpoints> Bench<'_, E> {
     /// whether there is one.
     fn steps(
         &mut self,
-        mut before_step: impl FnMut(&mut E, usize) -> Result<bool, String>,
+        mut before_step: impl FnMut(&mut Self, usize) -> Result<bool, String>,
     ) -> Result<Vec<Duration>, String> {
         let began = Instant::now();
         let mut latencies = Vec::new();
@@ -126,7 +124,7 @@ impl<E: Checkpoints> Bench<'_, E> {
             let input = self.generator.changes(STEP_ROWS);
             let input = self.engine.orders_input(&input);
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            if !before_step(self.engine, latencies.len())? {
+            if !before_step(self, latencies.len())? {
                 return Ok(latencies);
             }
             self.engine.step(input).map_err(text)?;
@@ -140,10 +138,10 @@ impl<E: Checkpoints> Bench<'_, E> {
         let mut writing: Option<(Writing, Instant)> = None;
         let mut frozen = Duration::ZERO;
         let mut took = Duration::ZERO;
-        let latencies = self.steps(|engine, done| {
+        let latencies = self.steps(|bench, done| {
             if done == CHECKPOINT_STEP {
                 let began = Instant::now();
-                writing = Some((engine.begin_checkpoint()?, began));
+                writing = Some(((bench.begin_checkpoint)(bench.engine)?, began));
                 frozen = began.elapsed();
             }
             if let Some((writer, began)) = &writing
@@ -170,13 +168,31 @@ impl<E: Checkpoints> Bench<'_, E> {
 
     fn checkpoint_of_nothing(&mut self) -> Result<(), String> {
         let before = sizes(self.directory).map_err(text)?;
-        let writer = self.engine.begin_checkpoint()?;
+        let writer = (self.begin_checkpoint)(self.engine)?;
         writer.join().map_err(|_| "the writer panicked")??;
         let now = sizes(self.directory).map_err(text)?;
         let (bytes, files) = new_bytes(&before, &now);
         self.tell(&format!("nothing changed: wrote {}", amount(bytes, files)));
         Ok(())
     }
+}
+
+/// What a process that came back does: one step, whose output it tells.
+///
+/// # Errors
+/// If the engine fails, or puts nothing out.
+pub fn first_output<E: Engine<Error: Display>>(
+    engine: &mut E,
+    options: &Options,
+) -> Result<String, String> {
+    // The order of id 0 gets another amount: the row of its region comes out.
+    let input = Generator::new(options).insertions(1);
+    let input = engine.orders_input(&input);
+    engine.step(input).map_err(text)?;
+    let answers = engine.answers();
+    let answer = answers.totals.iter().next();
+    let answer = answer.ok_or("the step changed nothing")?;
+    Ok(format!("region, count and sum {answer:?}"))
 }
 
 /// Starts processes on the newest checkpoint, each up to its first output, which all must agree on.
@@ -241,17 +257,17 @@ fn amount(bytes: u64, files: usize) -> String {
     format!("{:.1} MB in {files} files", bytes as f64 / 1e6)
 }
 
-fn line(name: &str, latencies: &[Duration]) -> String {
-    let mut sorted = latencies.to_vec();
-    sorted.sort_unstable();
-    let at = |fraction: f64| sorted[((sorted.len() - 1) as f64 * fraction) as usize];
-    format!(
-        "{name:<36} {:>5} steps: p50 {:.2?}, p99 {:.2?}, max {:.2?}",
-        sorted.len(),
-        at(0.5),
-        at(0.99),
-        at(1.0)
-    )
+fn line(name: &str, durations: &[Duration]) -> String {
+    let Latencies {
+        steps,
+        p50_microseconds,
+        p99_microseconds,
+        max_microseconds,
+        ..
+    } = latencies(STEP_ROWS, durations);
+    let [p50, p99, max] =
+        [p50_microseconds, p99_microseconds, max_microseconds].map(|figure| figure / 1e3);
+    format!("{name:<36} {steps:>5} steps: p50 {p50:.2} ms, p99 {p99:.2} ms, max {max:.2} ms")
 }
 
 fn text(error: impl Display) -> String {

@@ -12,26 +12,19 @@ use highwater_circuit::table_input::TableInput;
 use highwater_sql::{CompileOptions, Program, compile};
 use highwater_zset::{Delta, RowHasher, StateFiles};
 
-/// The table of orders, without notes and with them.
-const ORDERS_TABLE: &str = "
-    CREATE TABLE orders (
-        id BIGINT NOT NULL PRIMARY KEY, customer BIGINT NOT NULL, amount BIGINT NOT NULL
-    );";
-const ORDERS_TABLE_WITH_NOTES: &str = "
-    CREATE TABLE orders (
-        id BIGINT NOT NULL PRIMARY KEY, customer BIGINT NOT NULL, amount BIGINT NOT NULL,
-        note VARCHAR NOT NULL
-    );";
-/// The rest of the program; tables and views are used by position.
-const PROGRAM: &str = "
+/// The program, up to the columns of orders and from there on; tables and views are used by position.
+const PROGRAM: [&str; 2] = [
+    "CREATE TABLE orders (
+        id BIGINT NOT NULL PRIMARY KEY, customer BIGINT NOT NULL, amount BIGINT NOT NULL",
+    ");
     CREATE TABLE customers (id BIGINT NOT NULL PRIMARY KEY, region BIGINT NOT NULL);
     CREATE VIEW totals AS
         SELECT region, COUNT(*) AS orders, SUM(amount) AS amount
         FROM orders JOIN customers ON orders.customer = customers.id GROUP BY region;
     CREATE VIEW buyers AS
         SELECT region, COUNT(DISTINCT customer) AS customers
-        FROM orders JOIN customers ON orders.customer = customers.id GROUP BY region;
-";
+        FROM orders JOIN customers ON orders.customer = customers.id GROUP BY region;",
+];
 const ORDERS: usize = 0;
 const CUSTOMERS: usize = 1;
 const TOTALS: usize = 0;
@@ -48,11 +41,11 @@ pub(crate) struct Highwater {
 /// The program, compiled.
 pub(crate) fn compiled(options: &Options) -> Result<Program, String> {
     let hasher = RowHasher::new(options.seed);
-    let orders = match options.note_bytes {
-        0 => ORDERS_TABLE,
-        _ => ORDERS_TABLE_WITH_NOTES,
+    let note = match options.note_bytes {
+        0 => "",
+        _ => ", note VARCHAR NOT NULL",
     };
-    compile(&format!("{orders}{PROGRAM}"), &CompileOptions { hasher }).map_err(|errors| {
+    compile(&PROGRAM.join(note), &CompileOptions { hasher }).map_err(|errors| {
         let messages: Vec<String> = errors.iter().map(|error| format!("{error:?}")).collect();
         messages.join("\n")
     })

@@ -109,7 +109,7 @@ fn timed_step<E: Engine>(engine: &mut E, input: E::Input) -> Result<Duration, E:
     Ok(start.elapsed())
 }
 
-fn latencies(rows: usize, durations: &[Duration]) -> Latencies {
+pub(crate) fn latencies(rows: usize, durations: &[Duration]) -> Latencies {
     let mut sorted = durations.to_vec();
     sorted.sort_unstable();
     let at = |fraction: f64| {

@@ -81,9 +81,7 @@ impl InputPort {
             }
         }
     }
-}
 
-impl InputPort {
     /// Rows of a piece of a chunk.
     fn piece_rows(&self, rows: usize, bytes: u64) -> usize {
         let pieces = bytes.div_ceil(self.piece_bytes_max.max(1)).max(1);

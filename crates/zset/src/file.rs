@@ -52,7 +52,7 @@ pub struct FileBatch {
     /// Read when it is first needed.
     index: OnceLock<BlockIndex>,
     /// Filters that were put into the cache without an index.
-    filters: OnceLock<usize>,
+    filters: usize,
     cache: Arc<BlockCache>,
 }
 
@@ -71,7 +71,7 @@ impl FileBatch {
             file,
             location,
             index: OnceLock::new(),
-            filters: OnceLock::new(),
+            filters: 0,
             cache,
         }
     }
@@ -219,8 +219,8 @@ impl FileBatch {
     }
 
     /// Notes filters that were made while the blocks were written.
-    fn set_filters(&self, filters: Vec<BlockFilter>) {
-        self.filters.get_or_init(|| filters.len());
+    fn set_filters(&mut self, filters: Vec<BlockFilter>) {
+        self.filters = filters.len();
         for (block, filter) in filters.into_iter().enumerate() {
             self.cache.insert_filter(self.block_key(block), filter);
         }
@@ -249,9 +249,7 @@ impl FileBatch {
 
 impl Drop for FileBatch {
     fn drop(&mut self) {
-        let blocks = self.index.get().map(BlockIndex::blocks);
-        if let Some(blocks) = blocks.or(self.filters.get().copied()) {
-            (0..blocks).for_each(|block| self.cache.remove(self.block_key(block)));
-        }
+        let blocks = self.index.get().map_or(self.filters, BlockIndex::blocks);
+        (0..blocks).for_each(|block| self.cache.remove(self.block_key(block)));
     }
 }

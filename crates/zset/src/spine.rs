@@ -26,8 +26,8 @@
 //!   a second inserted; if it does not, I3 makes inserts wait for it.
 //! - A merge below [`INLINE_ROWS_MAX`] rows is done in the insert: it is faster than waking a thread.
 //!
-//! Known limitation: batches whose strings could overflow Arrow's 32-bit offsets are not merged any
-//! more, so their number grows by one per 256 MiB of strings in one column.
+//! Known limitation: batches whose strings could overflow Arrow's 32-bit offsets are merged into files
+//! only. Without files their number grows by one per 256 MiB of strings in one column.
 
 mod relief;
 
@@ -293,7 +293,7 @@ impl Spine {
                     .iter()
                     .all(|input| matches!(input, AnyBatch::Memory(_)));
             if !is_small {
-                self.start_merge(&members, inputs, rows);
+                self.start_merge(&members, inputs);
                 continue;
             }
             let mut merger = Merger::new(Arc::clone(&self.layout), inputs);
@@ -308,7 +308,7 @@ impl Spine {
         Ok(())
     }
 
-    fn start_merge(&mut self, members: &[usize], inputs: Vec<AnyBatch>, rows: usize) {
+    fn start_merge(&mut self, members: &[usize], inputs: Vec<AnyBatch>) {
         match self.merges.state_files().cloned() {
             Some(target) if belongs_in_file(&inputs, &target) => {
                 self.start_writing(members, inputs, target);
@@ -320,19 +320,18 @@ impl Spine {
                     bytes
                 });
                 let merger = Merger::new(Arc::clone(&self.layout), inputs);
-                self.start(members, merger, rows, reserved_bytes);
+                self.start(members, merger, reserved_bytes);
             }
         }
     }
 
     /// Starts a merge into a file.
     fn start_writing(&mut self, members: &[usize], inputs: Vec<AnyBatch>, target: StateFiles) {
-        let rows = inputs.iter().map(AnyBatch::len).sum();
         let merger = Merger::into_file(Arc::clone(&self.layout), inputs, target);
-        self.start(members, merger, rows, 0);
+        self.start(members, merger, 0);
     }
 
-    fn start(&mut self, members: &[usize], merger: Merger, rows: usize, reserved_bytes: usize) {
+    fn start(&mut self, members: &[usize], merger: Merger, reserved_bytes: usize) {
         let merge = self.merges_started;
         self.merges_started += 1;
         for member in members {
@@ -340,7 +339,7 @@ impl Spine {
         }
         self.running.push(Running {
             merge,
-            rows,
+            rows: merger.rows_left(),
             reserved_bytes,
             work: self.merges.start(merger),
         });

@@ -45,14 +45,19 @@ impl MemoryBudget {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    /// True if with this many more bytes spines should write: beyond 7/8.
+    /// Beyond 7/8 spines should write.
+    fn scarce_bytes(&self) -> usize {
+        self.bytes_max - self.bytes_max / 8
+    }
+
+    /// True if with this many more bytes spines should write.
     pub(crate) fn is_short_by(&self, more: usize) -> bool {
-        self.bytes().saturating_add(more) > self.bytes_max - self.bytes_max / 8
+        self.bytes().saturating_add(more) > self.scarce_bytes()
     }
 
     /// As [`Self::is_short_by`], when this many bytes are given back soon.
     pub(crate) fn is_short_despite(&self, freed: usize) -> bool {
-        self.bytes().saturating_sub(freed) > self.bytes_max - self.bytes_max / 8
+        self.bytes().saturating_sub(freed) > self.scarce_bytes()
     }
 
     /// True if with this many more bytes less than half would be left.

@@ -221,6 +221,11 @@ pub(crate) async fn completed(pipeline: &Pipeline, input: &HttpInput) {
     .await;
 }
 
+/// What [`total_of`] is for accounts `0..count`, each with a balance of ten times its id.
+pub(crate) fn expected_total(count: i64) -> (i64, Option<i64>) {
+    (count, (count > 0).then(|| 10 * count * (count - 1) / 2))
+}
+
 /// Rows of deltas with their weights, zeros left out, sorted.
 pub(crate) fn rows_of(deltas: &[Delta]) -> Vec<(Vec<Option<i64>>, i64)> {
     let mut sums = std::collections::BTreeMap::new();

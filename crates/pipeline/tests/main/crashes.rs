@@ -14,7 +14,9 @@ use highwater_storage::LocalDisk;
 use highwater_zset::Delta;
 use tokio::task::JoinSet;
 
-use crate::bench::{Program, TOTAL, completed, contents_of, definition, push, rows_of, total_of};
+use crate::bench::{
+    Program, TOTAL, completed, contents_of, definition, expected_total, push, rows_of, total_of,
+};
 
 const ROOT: &str = "/state";
 
@@ -42,11 +44,6 @@ fn open(disk: &SimDisk, workers: usize) -> Result<Pipeline, String> {
     let definition = definition(&Program::default());
     let started = Pipeline::start_on(definition, settings(workers), clock, storage);
     started.map_err(|error| error.to_string())
-}
-
-/// Accounts `0..count`, each with ten times its id: what the view must show if there are `count` of them.
-fn expected(count: i64) -> (i64, Option<i64>) {
-    (count, (count > 0).then(|| 10 * count * (count - 1) / 2))
 }
 
 /// One round: some rows, a checkpoint; true if that is confirmed.
@@ -106,7 +103,7 @@ async fn recover(disk: &SimDisk, saved: &Saved, workers: usize) -> Result<(), St
             return Err(format!("a total of {total:?}"));
         };
         let total = (values[0].unwrap_or_default(), values[1]);
-        if total != expected(total.0) {
+        if total != expected_total(total.0) {
             return Err(format!("two checkpoints are mixed: {total:?}"));
         }
         if total.0 < found.confirmed || !found.possible.contains(&total.0) {

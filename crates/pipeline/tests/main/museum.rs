@@ -211,6 +211,16 @@ async fn check(bug: &str, is_bug: bool, change: impl Fn(&str, &mut Value)) {
     );
 }
 
+/// Changes a position in the pipeline's record by this much.
+fn moved(pointer: &str, by: i64) -> impl Fn(&str, &mut Value) {
+    move |name, content| {
+        if name == paths::PIPELINE_STATE {
+            let position = content.pointer_mut(pointer).unwrap();
+            *position = json!(position.as_i64().unwrap() + by);
+        }
+    }
+}
+
 fn is_worker(name: &str) -> bool {
     (0..WORKERS).any(|worker| name == paths::worker_state(worker))
 }
@@ -268,36 +278,19 @@ async fn x4_f9_state_that_is_dealt_out_differently() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn x4_f11_a_source_that_is_ahead_of_the_state() {
-    check("F11", true, |name, content| {
-        if name == paths::PIPELINE_STATE {
-            let offset = &mut content["inputs"]["log.in"]["position"]["offset"];
-            *offset = json!(offset.as_u64().unwrap() + 6);
-        }
-    })
-    .await;
+    check("F11", true, moved("/inputs/log.in/position/offset", 6)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn x4_p4_a_source_that_is_behind_the_state() {
-    check("P4", true, |name, content| {
-        if name == paths::PIPELINE_STATE {
-            let offset = &mut content["inputs"]["log.in"]["position"]["offset"];
-            *offset = json!(offset.as_u64().unwrap() - 6);
-        }
-    })
-    .await;
+    check("P4", true, moved("/inputs/log.in/position/offset", -6)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn x4_f16_an_output_whose_place_was_guessed() {
     for shift in [-7_i64, -14] {
-        check("F16", true, |name, content| {
-            if name == paths::PIPELINE_STATE {
-                let bytes = &mut content["outputs"]["copy.out"]["position"]["bytes"];
-                *bytes = json!(bytes.as_i64().unwrap() + shift);
-            }
-        })
-        .await;
+        let change = moved("/outputs/copy.out/position/bytes", shift);
+        check("F16", true, change).await;
     }
 }
 

@@ -10,7 +10,9 @@ use highwater_pipeline::{BootstrapPolicy, Error, OpenedStorage, Pipeline, Settin
 use highwater_storage::{Kind, LocalDisk};
 use highwater_types::checkpoint::CheckpointActivity;
 
-use crate::bench::{COPY, Program, completed, contents_of, definition, eventually, push, total_of};
+use crate::bench::{
+    COPY, Program, completed, contents_of, definition, eventually, expected_total, push, total_of,
+};
 
 fn settings() -> Settings {
     Settings {
@@ -57,10 +59,6 @@ async fn insert(pipeline: &Pipeline, ids: std::ops::Range<i64>) {
     completed(pipeline, &input).await;
 }
 
-fn expected(count: i64) -> (i64, Option<i64>) {
-    (count, (count > 0).then(|| 10 * count * (count - 1) / 2))
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn p1_rounds_of_rows_checkpoints_kills_and_restarts() {
     // Rows of a round, whether a checkpoint follows, and with how many workers it runs.
@@ -83,9 +81,12 @@ async fn p1_rounds_of_rows_checkpoints_kills_and_restarts() {
                 ..settings()
             };
             let pipeline = start(&Program::default(), settings, folder.path()).await;
-            assert_eq!(total_of(&pipeline.contents()), expected(durable));
+            assert_eq!(total_of(&pipeline.contents()), expected_total(durable));
             insert(&pipeline, durable..durable + rows).await;
-            assert_eq!(total_of(&pipeline.contents()), expected(durable + rows));
+            assert_eq!(
+                total_of(&pipeline.contents()),
+                expected_total(durable + rows)
+            );
             if with_checkpoint {
                 checkpointed(&pipeline).await;
             }
@@ -113,10 +114,10 @@ async fn p7_any_number_of_workers_continues_any_other() {
                 ..settings()
             };
             let pipeline = start(&Program::default(), settings, folder.path()).await;
-            assert_eq!(total_of(&pipeline.contents()), expected(rows));
+            assert_eq!(total_of(&pipeline.contents()), expected_total(rows));
             insert(&pipeline, rows..rows + 100).await;
             rows += 100;
-            assert_eq!(total_of(&pipeline.contents()), expected(rows));
+            assert_eq!(total_of(&pipeline.contents()), expected_total(rows));
             suspended(pipeline).await;
         }
     }
@@ -266,7 +267,7 @@ async fn p8_a_disk_that_refuses_fails_the_checkpoint_and_not_the_pipeline() {
     .await;
     killed(pipeline).await;
     let pipeline = start(&Program::default(), settings(), &root).await;
-    assert_eq!(total_of(&pipeline.contents()), expected(5));
+    assert_eq!(total_of(&pipeline.contents()), expected_total(5));
     killed(pipeline).await;
 }
 
@@ -339,12 +340,12 @@ async fn c05_a_damaged_checkpoint_is_passed_over() {
     assert!(storage.passed_over()[0].to_string().contains("state.json"));
     drop(storage);
     let pipeline = start(&Program::default(), settings(), folder.path()).await;
-    assert_eq!(total_of(&pipeline.contents()), expected(3));
+    assert_eq!(total_of(&pipeline.contents()), expected_total(3));
     insert(&pipeline, 3..4).await;
     checkpointed(&pipeline).await;
     suspended(pipeline).await;
     let pipeline = start(&Program::default(), settings(), folder.path()).await;
-    assert_eq!(total_of(&pipeline.contents()), expected(4));
+    assert_eq!(total_of(&pipeline.contents()), expected_total(4));
     killed(pipeline).await;
 }
 
@@ -376,7 +377,7 @@ async fn c14_a_changed_program_goes_on_by_policy() {
     assert!(error.contains("table log"), "{error}");
     // Nothing was lost by trying.
     let pipeline = start(&Program::default(), settings(), folder.path()).await;
-    assert_eq!(total_of(&pipeline.contents()), expected(3));
+    assert_eq!(total_of(&pipeline.contents()), expected_total(3));
     killed(pipeline).await;
 }
 

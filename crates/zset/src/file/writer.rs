@@ -128,7 +128,7 @@ struct Segment {
 impl Segment {
     fn open(mut self, file: Arc<StoredFile>, cache: &Arc<BlockCache>) -> FileBatch {
         file.name().clone_into(&mut self.location.file);
-        let batch = FileBatch::new(self.layout, file, self.location, Arc::clone(cache));
+        let mut batch = FileBatch::new(self.layout, file, self.location, Arc::clone(cache));
         batch.set_filters(self.filters);
         batch
     }
