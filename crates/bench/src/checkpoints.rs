@@ -50,6 +50,8 @@ pub fn run<E: Engine<Error: Display>>(
         engine,
         begin_checkpoint,
         directory,
+        rows_changed: 0,
+        rows_checkpointed: 0,
         report: String::new(),
     };
     bench.load(options)?;
@@ -62,7 +64,11 @@ pub fn run<E: Engine<Error: Display>>(
         let name = format!("{round}. change of 1 %");
         let bytes = bench.checkpoint(&name)?;
         let percent = 100.0 * bytes as f64 / first.max(1) as f64;
-        bench.tell(&format!("{name}: {percent:.2} % of the first checkpoint"));
+        let changed = 100.0 * bench.rows_checkpointed as f64 / options.orders as f64;
+        bench.tell(&format!(
+            "{name}: with the steps since the one before {changed:.1} % of the orders changed, \
+             {percent:.1} % of the first checkpoint written"
+        ));
     }
     bench.checkpoint_of_nothing()?;
     Ok(bench.report)
@@ -73,6 +79,9 @@ struct Bench<'a, E> {
     begin_checkpoint: Begin<'a, E>,
     generator: Generator,
     directory: &'a Path,
+    /// Orders that were changed since the last checkpoint began, and between the last two.
+    rows_changed: usize,
+    rows_checkpointed: usize,
     report: String,
 }
 
@@ -98,7 +107,9 @@ impl<E: Engine<Error: Display>> Bench<'_, E> {
 
     fn change(&mut self, changes: usize, step_rows: usize) -> Result<(), String> {
         for start in (0..changes).step_by(step_rows) {
-            let input = self.generator.changes(step_rows.min(changes - start));
+            let rows = step_rows.min(changes - start);
+            let input = self.generator.changes(rows);
+            self.rows_changed += rows;
             let input = self.engine.orders_input(&input);
             self.engine.step(input).map_err(text)?;
         }
@@ -128,6 +139,7 @@ impl<E: Engine<Error: Display>> Bench<'_, E> {
                 return Ok(latencies);
             }
             self.engine.step(input).map_err(text)?;
+            self.rows_changed += STEP_ROWS;
             latencies.push(due.elapsed());
         }
     }
@@ -143,6 +155,7 @@ impl<E: Engine<Error: Display>> Bench<'_, E> {
                 let began = Instant::now();
                 writing = Some(((bench.begin_checkpoint)(bench.engine)?, began));
                 frozen = began.elapsed();
+                bench.rows_checkpointed = std::mem::take(&mut bench.rows_changed);
             }
             if let Some((writer, began)) = &writing
                 && took.is_zero()

@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 use highwater_storage::{Error as StorageError, Kind, StoredFile};
 use highwater_zset::{
-    AnyBatch, Batch, BatchLocation, BlockCache, FileBatch, Layout, PACKED_BYTES_MAX, PackWriter,
-    RowHasher, Snapshot, StateFiles, write_batch,
+    AnyBatch, BatchLocation, BlockCache, FileBatch, Layout, PACKED_BYTES_MAX, PackWriter,
+    RowHasher, Run, Snapshot, StateFiles, write_run,
 };
 use serde::{Deserialize, Serialize};
 
@@ -186,47 +186,47 @@ fn write(
     progress: &mut dyn FnMut(Saving),
 ) -> Result<Vec<Arc<StoredFile>>, highwater_zset::Error> {
     let StateFiles { files, cache, .. } = state_files;
-    let mut written = |batch: &Batch| {
+    let mut written = |run: &Run| {
         progress(Saving::Batch {
-            memory_bytes: batch.bytes() as u64,
+            memory_bytes: run.bytes() as u64,
         });
     };
     let mut new_files = Vec::new();
     let mut small = Vec::new();
     for part in worker.values_mut().flatten() {
-        let AnyBatch::Memory(batch) = part else {
+        let AnyBatch::Memory(run) = part else {
             continue;
         };
-        let batch = Arc::clone(batch);
-        if batch.bytes() <= PACKED_BYTES_MAX {
-            small.push((part, batch));
+        let run = run.clone();
+        if run.bytes() <= PACKED_BYTES_MAX {
+            small.push((part, run));
             continue;
         }
-        let file = write_batch(files, state_files.worker, &batch, cache)?;
+        let file = write_run(files, state_files.worker, &run, cache)?;
         new_files.push(Arc::clone(file.file()));
-        replace(part, &batch, file);
-        written(&batch);
+        replace(part, &run, file);
+        written(&run);
     }
     if small.is_empty() {
         return Ok(new_files);
     }
     let mut pack = PackWriter::new(files, state_files.worker)?;
-    for (_, batch) in &small {
-        pack = pack.append(batch)?;
-        written(batch);
+    for (_, run) in &small {
+        pack = pack.append(run)?;
+        written(run);
     }
     let packed = pack.finish(cache)?;
     new_files.extend(packed.first().map(|first| Arc::clone(first.file())));
-    for ((part, batch), file) in small.into_iter().zip(packed) {
-        replace(part, &batch, file);
+    for ((part, run), file) in small.into_iter().zip(packed) {
+        replace(part, &run, file);
     }
     Ok(new_files)
 }
 
-/// The batch has a file now: for this checkpoint, and for later ones.
-fn replace(part: &mut AnyBatch, batch: &Batch, file: FileBatch) {
+/// The run has a file now: for this checkpoint, and for later ones.
+fn replace(part: &mut AnyBatch, run: &Run, file: FileBatch) {
     *part = AnyBatch::File(Arc::new(file));
-    batch.set_parts(vec![part.clone()]);
+    run.set_parts(vec![part.clone()]);
 }
 
 /// Lists the worker's spines, all of whose batches have files.

@@ -122,7 +122,7 @@ fn measure_from_delta(layout: &Arc<Layout>) {
 }
 
 fn merge(layout: &Arc<Layout>, inputs: &[Arc<Batch>]) -> Batch {
-    let inputs = inputs.iter().cloned().map(AnyBatch::Memory);
+    let inputs = inputs.iter().cloned().map(AnyBatch::from);
     let merger = Merger::new(Arc::clone(layout), inputs.collect());
     merger.run().expect("no overflow")
 }
@@ -171,7 +171,7 @@ fn measure_probe(layout: &Arc<Layout>) {
         "10M rows",
         large.bytes() as f64 / large.len() as f64
     );
-    let snapshot = Snapshot::new(Arc::clone(layout), [AnyBatch::Memory(large)]);
+    let snapshot = Snapshot::new(Arc::clone(layout), [AnyBatch::from(large)]);
     for (what, from) in [("hit", 0), ("miss", 1)] {
         for count in [1, 1000, STEP_ROWS] {
             let column = rows(layout, from, count, 2 * (10_000_000 / count))

@@ -5,18 +5,19 @@ use std::sync::Arc;
 use crate::batch::Batch;
 use crate::file::FileBatch;
 use crate::layout::Layout;
+use crate::run::Run;
 
 /// A batch in memory or in a file; cheap to clone.
 #[derive(Clone, Debug)]
 pub enum AnyBatch {
-    Memory(Arc<Batch>),
+    Memory(Run),
     File(Arc<FileBatch>),
 }
 
 impl AnyBatch {
     pub fn layout(&self) -> &Arc<Layout> {
         match self {
-            Self::Memory(batch) => batch.layout(),
+            Self::Memory(run) => run.layout(),
             Self::File(batch) => batch.layout(),
         }
     }
@@ -24,7 +25,7 @@ impl AnyBatch {
     /// Number of distinct rows.
     pub fn len(&self) -> usize {
         match self {
-            Self::Memory(batch) => batch.len(),
+            Self::Memory(run) => run.len(),
             Self::File(batch) => batch.len(),
         }
     }
@@ -36,7 +37,7 @@ impl AnyBatch {
     /// Bytes that it keeps in memory; what a cache holds of it is the cache's.
     pub fn memory_bytes(&self) -> usize {
         match self {
-            Self::Memory(batch) => batch.bytes(),
+            Self::Memory(run) => run.bytes(),
             Self::File(_) => 0,
         }
     }
@@ -44,7 +45,7 @@ impl AnyBatch {
     /// The batches that a checkpoint keeps in its place, those in memory to be written.
     pub fn kept_as(&self) -> Vec<AnyBatch> {
         match self {
-            Self::Memory(batch) => batch.kept_as(),
+            Self::Memory(run) => run.kept_as(),
             Self::File(_) => vec![self.clone()],
         }
     }
@@ -52,6 +53,12 @@ impl AnyBatch {
 
 impl From<Batch> for AnyBatch {
     fn from(batch: Batch) -> Self {
-        Self::Memory(Arc::new(batch))
+        Self::from(Arc::new(batch))
+    }
+}
+
+impl From<Arc<Batch>> for AnyBatch {
+    fn from(batch: Arc<Batch>) -> Self {
+        Self::Memory(batch.into())
     }
 }

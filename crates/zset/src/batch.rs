@@ -10,7 +10,7 @@
 //! 8 of weight unless all weights are 1, and 2 to 4 of index.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::buffer::ScalarBuffer;
@@ -20,7 +20,6 @@ use crate::any_batch::AnyBatch;
 use crate::consolidate::consolidate;
 use crate::delta::{Delta, columns_bytes, record_batch, take_columns};
 use crate::error::{Error, Result};
-use crate::file::FileBatch;
 use crate::index::HashIndex;
 use crate::kernels::canonical::canonical_columns;
 use crate::kernels::column::bytes_in_use;
@@ -32,8 +31,6 @@ use crate::sort::sorted_entries;
 
 /// Rows of one batch are named by 29 bits at most, so that sums of a few batches stay far below 32.
 pub(crate) const BATCH_ROWS_MAX: usize = 1 << 29;
-/// Largest column of variable width of a batch that may be merged with seven others.
-const MERGEABLE_COLUMN_BYTES_MAX: usize = 1 << 28;
 /// Small batches are kept as they come, without copying, if their buffers are at most this large.
 const SHARED_BYTES_MAX: usize = 4096;
 
@@ -47,8 +44,9 @@ pub struct Batch {
     seconds: Vec<u64>,
     weights: Weights,
     index: HashIndex,
-    /// Batches whose sum is this one, if that saves writing it; else none. A mutex, because a checkpoint's
-    /// thread sets it while a worker may merge the batch; held only for copying a short list.
+    /// Batches whose sum is the run that begins with this one, if that saves writing it; else none: see
+    /// [`Run`](crate::Run). A mutex, because a checkpoint's thread sets it while a worker may merge the
+    /// batch; held only for copying a short list.
     parts: Mutex<Vec<AnyBatch>>,
 }
 
@@ -303,37 +301,9 @@ impl Batch {
         &self.index
     }
 
-    /// The batches that a checkpoint keeps in the place of this one, those in memory to be written: its
-    /// file if it was written, the parts of its inputs if it is a merge that stands for them, else itself.
-    pub fn kept_as(self: &Arc<Self>) -> Vec<AnyBatch> {
-        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        // Parts that were written since need not stay in memory.
-        *parts = parts.iter().flat_map(AnyBatch::kept_as).collect();
-        let is_lost = |part: &AnyBatch| match part {
-            AnyBatch::File(batch) => batch.file().is_poisoned(),
-            AnyBatch::Memory(_) => false,
-        };
-        if parts.iter().any(is_lost) {
-            // What a file holds whose sync has failed is not known: it is written again.
-            parts.clear();
-        }
-        match parts.is_empty() {
-            true => vec![AnyBatch::Memory(Arc::clone(self))],
-            false => parts.clone(),
-        }
-    }
-
-    /// The file that has all rows of this batch, if it was written as a whole.
-    pub(crate) fn only_file(self: &Arc<Self>) -> Option<Arc<FileBatch>> {
-        match self.kept_as().as_slice() {
-            [AnyBatch::File(file)] => Some(Arc::clone(file)),
-            _ => None,
-        }
-    }
-
-    /// Notes batches whose sum is this one.
-    pub fn set_parts(&self, parts: Vec<AnyBatch>) {
-        *self.parts.lock().unwrap_or_else(PoisonError::into_inner) = parts;
+    /// Of the run that begins with this batch.
+    pub(crate) fn parts(&self) -> &Mutex<Vec<AnyBatch>> {
+        &self.parts
     }
 
     /// Bytes in memory.
@@ -359,13 +329,11 @@ impl Batch {
         Keys::of_sorted(&self.hashes, self.key_columns())
     }
 
-    /// False if a merge with a few others of this size could be too large for Arrow's 32-bit offsets.
-    pub(crate) fn is_mergeable(&self) -> bool {
-        let is_small = |column: &ArrayRef| {
-            column.data_type().is_primitive()
-                || bytes_in_use(column.as_ref()) <= MERGEABLE_COLUMN_BYTES_MAX
-        };
-        self.len() <= BATCH_ROWS_MAX / 8 && self.rows.columns().iter().all(is_small)
+    /// Bytes of variable width that a row has in its widest column, on average.
+    pub(crate) fn row_bytes(&self) -> usize {
+        let columns = self.rows.columns().iter();
+        let widest = columns.map(|column| bytes_in_use(column.as_ref())).max();
+        widest.unwrap_or_default() / self.len().max(1)
     }
 
     pub(crate) fn key_columns(&self) -> Vec<ArrayRef> {

@@ -37,7 +37,7 @@ use cache::BlockKey;
 use filter::BlockFilter;
 pub use format::BatchLocation;
 pub(crate) use writer::SpillWriter;
-pub use writer::{PACKED_BYTES_MAX, PackWriter, write_batch};
+pub use writer::{PACKED_BYTES_MAX, PackWriter, write_run};
 
 use format::BlockIndex;
 

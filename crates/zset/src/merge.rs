@@ -5,8 +5,10 @@
 //! column by column when the chunk is done: if one check fails (a collision), the chunk is done again
 //! by comparing values. Ordered layouts compare values at once, because ties are common there.
 //!
-//! A batch in memory is seen as a whole, one in a file through a *window* of a block (more if the rows
-//! of one rank go on in the next block). A chunk ends where a window does.
+//! An input is seen through *windows*: the pieces of a run in memory, the blocks of a file (several at
+//! once if the rows of one rank go on in the next block). A chunk ends where a window does.
+//!
+//! A result in memory is cut where a column becomes long ([`COLUMN_BYTES_MAX`]), between two ranks.
 //!
 //! The output depends on the inputs only, not on the fuel given: fuel ends a chunk early, and a chunk's
 //! end falls between rows that differ. It shares no memory with the inputs.
@@ -25,6 +27,7 @@ use crate::file::SpillWriter;
 use crate::layout::Layout;
 use crate::merge::builder::BatchBuilder;
 use crate::merge::select::Selection;
+use crate::run::Run;
 use crate::state_files::StateFiles;
 
 pub(crate) use builder::ExcerptBuilder;
@@ -32,6 +35,13 @@ pub use service::{MergeService, yield_to_steps};
 
 /// Rows named before their columns are copied: names and hashes of a chunk stay in the first caches.
 const CHUNK_ROWS: usize = 4096;
+
+/// A run is cut when a column of it has this many bytes: half of what Arrow's offsets hold, so that there
+/// is room for the chunk that comes next and for rows of one rank, which are not cut apart.
+const COLUMN_BYTES_MAX: usize = if cfg!(test) { 64 } else { 1 << 30 };
+
+/// Also at this many rows, so that the rows of a few batches can be counted by 32 bits.
+const RUN_PIECE_ROWS_MAX: usize = 1 << 26;
 
 /// A piece of a result ends at this many bytes, if it has not so many rows yet: whatever is merged in
 /// pieces should take little memory, and rows may be wide.
@@ -50,6 +60,8 @@ pub struct Merger {
     /// Without room before the first chunk: to reserve megabytes is for the thread that merges. A step
     /// that did it waited up to 30 ms for the system to clear huge pages.
     builder: BatchBuilder,
+    /// Rows of a chunk, by the widest rows in the windows.
+    chunk_rows: usize,
     rows_left: usize,
     piece_rows: usize,
     output: Output,
@@ -57,7 +69,10 @@ pub struct Merger {
 
 /// Where the result goes.
 enum Output {
-    Memory,
+    /// It stays in the builder.
+    Builder,
+    /// The pieces so far.
+    Run(Vec<Batch>),
     /// A file that is made when there is something to write.
     File {
         target: StateFiles,
@@ -74,7 +89,7 @@ struct Input {
 impl Input {
     fn has_more(&self) -> Result<bool> {
         Ok(match &self.batch {
-            AnyBatch::Memory(_) => self.windows_begun == 0,
+            AnyBatch::Memory(run) => self.windows_begun < run.piece_count(),
             AnyBatch::File(batch) => self.windows_begun < batch.blocks()?,
         })
     }
@@ -82,9 +97,9 @@ impl Input {
     /// The next rows; there must be some.
     fn next_window(&mut self) -> Result<Arc<Batch>> {
         let batch = match &self.batch {
-            AnyBatch::Memory(batch) => {
-                self.windows_begun = 1;
-                return Ok(Arc::clone(batch));
+            AnyBatch::Memory(run) => {
+                self.windows_begun += 1;
+                return Ok(Arc::clone(run.piece(self.windows_begun - 1)));
             }
             AnyBatch::File(batch) => batch,
         };
@@ -102,7 +117,9 @@ impl Input {
 impl Merger {
     /// `inputs` have this layout.
     pub fn new(layout: Arc<Layout>, inputs: Vec<AnyBatch>) -> Self {
-        Self::in_pieces(layout, inputs, usize::MAX)
+        let mut merger = Self::in_pieces(layout, inputs, RUN_PIECE_ROWS_MAX);
+        merger.output = Output::Run(Vec::new());
+        merger
     }
 
     /// As [`Self::new`], but the result is written to a file.
@@ -132,21 +149,26 @@ impl Merger {
             inputs: inputs.into_iter().map(begun).collect(),
             windows: Vec::new(),
             builder: BatchBuilder::default(),
+            chunk_rows: CHUNK_ROWS,
             rows_left,
             piece_rows,
-            output: Output::Memory,
+            output: Output::Builder,
         }
     }
 
-    /// All of it at once, into memory.
+    /// All of it at once, as one batch in memory.
     ///
     /// # Errors
-    /// As [`Self::work`].
+    /// As [`Self::work`], or if there are more than 2 GiB of strings in a column.
     pub fn run(mut self) -> Result<Batch> {
+        self.output = Output::Builder;
         while self.rows_left > 0 {
-            self.chunk(CHUNK_ROWS)?;
+            self.chunk(usize::MAX)?;
         }
-        self.finish_in_memory()
+        if self.windows.is_empty() {
+            return Ok(Batch::empty(Arc::clone(&self.layout)));
+        }
+        Batch::from_parts(&self.layout, self.builder.finish()?)
     }
 
     /// Input rows that are still to be merged.
@@ -159,38 +181,57 @@ impl Merger {
     ///
     /// # Errors
     /// If a sum of weights overflows, a file cannot be read or written, or Arrow refuses, e.g. more
-    /// than 2 GiB of strings in a column.
+    /// than 2 GiB of strings in a column of rows of one rank.
     pub fn work(&mut self, fuel: &mut usize) -> Result<Option<AnyBatch>> {
         while self.rows_left > 0 {
             if *fuel == 0 {
                 return Ok(None);
             }
-            let used = self.chunk(CHUNK_ROWS.min(*fuel))?;
+            let used = self.chunk(*fuel)?;
             *fuel = fuel.saturating_sub(used);
-            if self.is_piece_full() {
-                self.spill()?;
-            }
-        }
-        if !self.builder.is_empty() {
-            self.spill()?;
         }
         self.finish().map(Some)
     }
 
     fn is_piece_full(&self) -> bool {
-        let is_in_pieces = self.piece_rows < usize::MAX;
-        is_in_pieces
-            && (self.builder.rows() >= self.piece_rows || self.builder.bytes() >= PIECE_BYTES)
+        let bytes = match self.output {
+            Output::Run(_) => self.builder.widest_column_bytes(),
+            Output::Builder | Output::File { .. } => self.builder.bytes(),
+        };
+        bytes >= self.piece_bytes() || self.builder.rows() >= self.piece_rows
     }
 
-    /// Writes what was merged so far, if the result goes to a file.
-    fn spill(&mut self) -> Result<()> {
-        let Output::File { target, writer } = &mut self.output else {
-            return Ok(());
+    /// Bytes of a full piece: of the widest column of a run's, of all columns of others.
+    fn piece_bytes(&self) -> usize {
+        match self.output {
+            Output::Run(_) => COLUMN_BYTES_MAX,
+            Output::Builder | Output::File { .. } => PIECE_BYTES,
+        }
+    }
+
+    /// The rows that were selected belong into another piece than those before.
+    fn begins_piece(&self) -> bool {
+        let may_begin = match self.output {
+            Output::Builder => false,
+            Output::Run(_) => self.builder.ends_before(&self.selection.selected()),
+            Output::File { .. } => true,
         };
-        let next = BatchBuilder::new(&self.layout, &[], self.rows_left.min(SPILL_ROWS));
+        may_begin && self.is_piece_full()
+    }
+
+    /// Puts the rows in the builder where the result goes.
+    fn end_piece(&mut self) -> Result<()> {
+        let next = self.next_builder();
         let parts = std::mem::replace(&mut self.builder, next).finish()?;
-        let rows = Batch::from_parts(&self.layout, parts)?;
+        let piece = Batch::from_parts(&self.layout, parts)?;
+        let (target, writer) = match &mut self.output {
+            Output::File { target, writer } => (target, writer),
+            Output::Run(pieces) => {
+                pieces.push(piece);
+                return Ok(());
+            }
+            Output::Builder => return Ok(()),
+        };
         let writer = match writer {
             Some(writer) => writer,
             None => writer.insert(Box::new(SpillWriter::new(
@@ -199,38 +240,35 @@ impl Merger {
                 Arc::clone(&self.layout),
             )?)),
         };
-        writer.write(&rows)
+        writer.write(&piece)
     }
 
     fn finish(&mut self) -> Result<AnyBatch> {
-        match std::mem::replace(&mut self.output, Output::Memory) {
+        if !self.builder.is_empty() {
+            self.end_piece()?;
+        }
+        match std::mem::replace(&mut self.output, Output::Builder) {
             Output::File {
                 target,
                 writer: Some(writer),
             } => Ok(AnyBatch::File(Arc::new(writer.finish(&target.cache)?))),
-            _ => Ok(self.finish_in_memory()?.into()),
+            Output::Run(pieces) => Ok(AnyBatch::Memory(Run::new(&self.layout, pieces))),
+            _ => Ok(Batch::empty(Arc::clone(&self.layout)).into()),
         }
-    }
-
-    fn finish_in_memory(&mut self) -> Result<Batch> {
-        if self.windows.is_empty() {
-            return Ok(Batch::empty(Arc::clone(&self.layout)));
-        }
-        let builder = std::mem::take(&mut self.builder);
-        Batch::from_parts(&self.layout, builder.finish()?)
     }
 
     /// A builder with room for the next piece.
     fn next_builder(&self) -> BatchBuilder {
-        let inputs = self.inputs.iter().map(|input| input.batch.clone());
-        let inputs: Vec<AnyBatch> = inputs.collect();
-        BatchBuilder::new(&self.layout, &inputs, self.rows_left.min(self.piece_rows))
+        let inputs = self.inputs.iter().map(|input| &input.batch);
+        let inputs: Vec<&AnyBatch> = inputs.collect();
+        let rows = self.rows_left.min(self.piece_rows);
+        BatchBuilder::new(&self.layout, &inputs, rows, self.piece_bytes())
     }
 
     /// The next rows of the result, `None` at its end.
     pub(crate) fn next_piece(&mut self) -> Result<Option<Delta>> {
         while self.rows_left > 0 && !self.is_piece_full() {
-            self.chunk(CHUNK_ROWS)?;
+            self.chunk(usize::MAX)?;
         }
         let rows = self.builder.rows();
         if rows == 0 {
@@ -244,13 +282,17 @@ impl Merger {
         )))
     }
 
-    /// Merges up to `rows` output rows; returns how many input rows they took.
-    fn chunk(&mut self, rows: usize) -> Result<usize> {
+    /// Merges the next rows, up to `fuel` of the inputs; returns how many of them were used.
+    fn chunk(&mut self, fuel: usize) -> Result<usize> {
         self.open_windows()?;
+        let rows = self.chunk_rows.min(fuel);
         let used = self.selection.next(&self.windows, rows)?;
         if used == 0 {
             let message = "a batch has fewer rows than it should";
             return Err(Error::Invalid(message.to_owned()));
+        }
+        if self.begins_piece() {
+            self.end_piece()?;
         }
         self.builder
             .append(&self.windows, &self.selection.selected())?;
@@ -265,12 +307,20 @@ impl Merger {
             self.windows = vec![empty; self.inputs.len()];
             self.builder = self.next_builder();
         }
+        let mut is_any_opened = false;
         for (source, input) in self.inputs.iter_mut().enumerate() {
             while self.selection.is_starved(source) {
                 self.windows[source] = input.next_window()?;
                 let has_more = input.has_more()?;
                 self.selection.open(source, &self.windows[source], has_more);
+                is_any_opened = true;
             }
+        }
+        if is_any_opened {
+            // A chunk of wide rows must not be much more than a piece.
+            let widest = self.windows.iter().map(|window| window.row_bytes()).max();
+            let fitting = self.piece_bytes() / 4 / widest.unwrap_or_default().max(1);
+            self.chunk_rows = fitting.clamp(1, CHUNK_ROWS);
         }
         Ok(())
     }

@@ -25,6 +25,7 @@ use crate::kernels::gather::{RowNames, gather_column};
 use crate::layout::Layout;
 use crate::merge::Merger;
 use crate::probe::{Groups, Keys, Matches, ReadLimit};
+use crate::run::Run;
 
 /// Rows of one piece of a scan.
 const SCAN_PIECE_ROWS: usize = 65_536;
@@ -33,8 +34,10 @@ const SCAN_PIECE_ROWS: usize = 65_536;
 #[derive(Clone, Debug)]
 pub struct Snapshot {
     layout: Arc<Layout>,
-    /// In memory.
+    /// In memory: first the pieces of `cut_runs`, then runs of one piece.
     batches: Arc<[Arc<Batch>]>,
+    /// Runs of several pieces, if there are any.
+    cut_runs: Option<Arc<[Run]>>,
     files: Arc<[Arc<FileBatch>]>,
 }
 
@@ -45,17 +48,21 @@ impl Snapshot {
 
     /// `batches` have this layout; their sum is the contents.
     pub fn new(layout: Arc<Layout>, batches: impl IntoIterator<Item = AnyBatch>) -> Self {
-        let (mut in_memory, mut files) = (Vec::new(), Vec::new());
+        let (mut in_memory, mut cut_runs, mut files) = (Vec::new(), Vec::new(), Vec::new());
         for batch in batches {
             match batch {
                 _ if batch.is_empty() => {}
-                AnyBatch::Memory(batch) => in_memory.push(batch),
+                AnyBatch::Memory(run) if run.piece_count() > 1 => cut_runs.push(run),
+                AnyBatch::Memory(run) => in_memory.push(Arc::clone(run.piece(0))),
                 AnyBatch::File(batch) => files.push(batch),
             }
         }
+        let pieces = cut_runs.iter().flat_map(Run::pieces).cloned();
+        in_memory.splice(0..0, pieces);
         Self {
             layout,
             batches: in_memory.into(),
+            cut_runs: (!cut_runs.is_empty()).then(|| cut_runs.into()),
             files: if files.is_empty() {
                 Arc::default()
             } else {
@@ -71,9 +78,8 @@ impl Snapshot {
         }
         let batches = self.batches.iter().cloned().chain([batch]).collect();
         Self {
-            layout: Arc::clone(&self.layout),
             batches,
-            files: Arc::clone(&self.files),
+            ..self.clone()
         }
     }
 
@@ -83,11 +89,15 @@ impl Snapshot {
 
     /// None of them empty.
     pub fn batches(&self) -> impl Iterator<Item = AnyBatch> + '_ {
-        let in_memory = self.batches.iter().cloned().map(AnyBatch::Memory);
+        let cut_runs = self.cut_runs.iter().flat_map(|runs| runs.iter());
+        let pieces = cut_runs.clone().map(Run::piece_count).sum();
+        let in_memory = self.batches.iter().skip(pieces).cloned();
+        let cut_runs = cut_runs.cloned().map(AnyBatch::Memory);
+        let in_memory = cut_runs.chain(in_memory.map(AnyBatch::from));
         in_memory.chain(self.files.iter().cloned().map(AnyBatch::File))
     }
 
-    /// How many batches there are.
+    /// How many batches there are to search.
     pub fn batch_count(&self) -> usize {
         self.batches.len() + self.files.len()
     }

@@ -10,8 +10,7 @@
 //! Invariants
 //! - I1: the contents are the sum of `batches`; a merge's inputs stay in it until its result replaces
 //!   them, in one move.
-//! - I2: after each insert no level holds [`FANOUT`] idle batches (idle: in no running merge), except
-//!   of batches that are too large to be merged.
+//! - I2: after each insert no level holds [`FANOUT`] idle batches (idle: in no running merge).
 //! - I3: after each insert there are at most [`BATCHES_MAX`] batches, or none of them is in a merge.
 //! - I4: no batch is empty.
 //!
@@ -25,20 +24,18 @@
 //!   fuel. A merge thread does 30 million rows a second or more, so it keeps up with 9 million rows
 //!   a second inserted; if it does not, I3 makes inserts wait for it.
 //! - A merge below [`INLINE_ROWS_MAX`] rows is done in the insert: it is faster than waking a thread.
-//!
-//! Known limitation: batches whose strings could overflow Arrow's 32-bit offsets are merged into files
-//! only. Without files their number grows by one per 256 MiB of strings in one column.
 
 mod relief;
 
 use std::sync::Arc;
 
 use crate::any_batch::AnyBatch;
-use crate::batch::{BATCH_ROWS_MAX, Batch};
+use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::merge::service::RunningMerge;
 use crate::merge::{MergeService, Merger};
+use crate::run::Run;
 use crate::snapshot::Snapshot;
 use crate::state_files::StateFiles;
 
@@ -60,8 +57,6 @@ const PARTS_MAX: usize = 24;
 /// Smaller merges are written again: it costs little, and the files of their inputs, which they share
 /// with others, can go.
 const PARTS_ROWS_MIN: usize = if cfg!(test) { 8 } else { 20_000 };
-/// A larger file is not merged into memory: a column of it might be too long for Arrow's offsets.
-const FILE_BYTES_INTO_MEMORY_MAX: usize = 1 << 28;
 /// Rows take about this many times more bytes in memory than in a file: hashes and indexes, and
 /// compression.
 const EXPANSION: usize = 3;
@@ -78,8 +73,7 @@ pub struct Spine {
 
 struct Member {
     batch: AnyBatch,
-    /// `None` if it is too large to be merged.
-    level: Option<usize>,
+    level: usize,
     /// The merge that reads it.
     merge: Option<u64>,
     /// What the budget counts for it.
@@ -88,7 +82,7 @@ struct Member {
 
 impl Member {
     fn is_due_at(&self, level: usize) -> bool {
-        self.merge.is_none() && self.level == Some(level)
+        self.merge.is_none() && self.level == level
     }
 }
 
@@ -139,7 +133,7 @@ impl Spine {
     /// If the batch has another layout, or a merge failed: a sum of weights overflowed, Arrow refused,
     /// or it panicked. The contents include the batch even so.
     pub fn insert(&mut self, batch: Arc<Batch>) -> Result<()> {
-        let batch = AnyBatch::Memory(batch);
+        let batch = AnyBatch::from(batch);
         self.check_layout(&batch)?;
         self.push(batch);
         let result = self.maintain();
@@ -167,10 +161,6 @@ impl Spine {
         if batch.is_empty() {
             return;
         }
-        let is_mergeable = match &batch {
-            AnyBatch::Memory(batch) => batch.is_mergeable() || self.merges.state_files().is_some(),
-            AnyBatch::File(_) => true,
-        };
         // Measuring a batch takes longer than inserting a small one.
         let memory_bytes = match self.merges.state_files() {
             Some(state_files) => {
@@ -181,7 +171,7 @@ impl Spine {
             None => 0,
         };
         self.batches.push(Member {
-            level: is_mergeable.then(|| level(batch.len())),
+            level: level(batch.len()),
             batch,
             merge: None,
             memory_bytes,
@@ -350,9 +340,7 @@ impl Spine {
     fn due_merge(&self) -> Option<Vec<usize>> {
         let mut counts = [0_usize; LEVELS];
         for member in self.batches.iter().filter(|member| member.merge.is_none()) {
-            if let Some(level) = member.level {
-                counts[level] += 1;
-            }
+            counts[member.level] += 1;
         }
         let full = counts.iter().position(|count| *count >= FANOUT)?;
         let positions =
@@ -365,7 +353,7 @@ impl Spine {
 /// same rows again only because they were merged. Not if there are many parts, nor if much of them has
 /// cancelled: so each row is written again once per factor of [`PARTS_MAX`] that its spine grows by. And
 /// not if many of the rows are only in memory, for they stay there until they are written.
-fn keep_parts(merged: &Batch, inputs: &[AnyBatch]) {
+fn keep_parts(merged: &Run, inputs: &[AnyBatch]) {
     let parts: Vec<AnyBatch> = inputs.iter().flat_map(AnyBatch::kept_as).collect();
     let (rows, rows_in_memory) = parts.iter().fold((0, 0), |(rows, in_memory), part| {
         let unwritten = match part {
@@ -383,15 +371,9 @@ fn keep_parts(merged: &Batch, inputs: &[AnyBatch]) {
     }
 }
 
-/// True if the result of a merge of these should be a file: it must be for Arrow's offsets, or it would
-/// be too much for the memory, where the inputs stay until the result is there.
+/// True if the result of a merge of these should be a file: it would be too much for the memory, where
+/// the inputs stay until the result is there.
 fn belongs_in_file(inputs: &[AnyBatch], state_files: &StateFiles) -> bool {
-    let is_too_large = inputs.iter().any(|input| match input {
-        AnyBatch::Memory(batch) => !batch.is_mergeable(),
-        AnyBatch::File(batch) => {
-            batch.len() > BATCH_ROWS_MAX / 8 || batch.bytes() > FILE_BYTES_INTO_MEMORY_MAX
-        }
-    });
     let bytes: usize = inputs.iter().map(bytes_in_memory).sum();
     let is_any_in_file = inputs
         .iter()
@@ -402,13 +384,13 @@ fn belongs_in_file(inputs: &[AnyBatch], state_files: &StateFiles) -> bool {
         true => budget.is_half_used_by(bytes),
         false => budget.is_short_by(bytes),
     };
-    is_too_large || (bytes >= SPILL_BYTES_MIN && is_scarce)
+    bytes >= SPILL_BYTES_MIN && is_scarce
 }
 
 /// What a batch would take in memory, about.
 fn bytes_in_memory(batch: &AnyBatch) -> usize {
     match batch {
-        AnyBatch::Memory(batch) => batch.bytes(),
+        AnyBatch::Memory(run) => run.bytes(),
         AnyBatch::File(batch) => EXPANSION * batch.bytes(),
     }
 }

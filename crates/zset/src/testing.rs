@@ -24,7 +24,8 @@ use proptest::prelude::*;
 use highwater_storage::{Files, LocalDisk};
 
 use crate::{
-    AnyBatch, Batch, BlockCache, Delta, Layout, MemoryBudget, RowHasher, StateFiles, write_batch,
+    AnyBatch, Batch, BlockCache, Delta, Layout, MemoryBudget, Merger, RowHasher, Run, StateFiles,
+    write_run,
 };
 
 /// A kind of column.
@@ -359,15 +360,19 @@ impl Shelf {
         }
     }
 
-    /// The batch, in a file if its bit (of the batch's number) is set and a file can hold it.
+    /// The batch, in a file if its bit (of the batch's number) is set and a file can hold it; else in
+    /// memory, as merges leave it: cut, if it has text.
     pub(crate) fn place(&self, number: usize, batch: &Arc<Batch>, in_files: u8) -> AnyBatch {
         if batch.is_empty() || in_files >> (number % 8) & 1 == 0 {
-            return AnyBatch::Memory(Arc::clone(batch));
+            let inputs = vec![Arc::clone(batch).into()];
+            let merged = Merger::new(Arc::clone(batch.layout()), inputs).work(&mut { usize::MAX });
+            return merged.expect("sums fit").expect("enough fuel");
         }
-        match write_batch(&self.state_files.files, 0, batch, &self.state_files.cache) {
+        let run = Run::from(Arc::clone(batch));
+        match write_run(&self.state_files.files, 0, &run, &self.state_files.cache) {
             Ok(file) => AnyBatch::File(Arc::new(file)),
             Err(crate::Error::Invalid(message)) if message.contains("dictionary") => {
-                AnyBatch::Memory(Arc::clone(batch))
+                AnyBatch::from(Arc::clone(batch))
             }
             Err(error) => panic!("{error}"),
         }
@@ -383,14 +388,17 @@ impl Shelf {
 
 /// All rows of a batch, in memory.
 pub(crate) fn in_memory(batch: &AnyBatch) -> Arc<Batch> {
-    let file = match batch {
-        AnyBatch::Memory(batch) => return Arc::clone(batch),
-        AnyBatch::File(file) => file,
+    let parts: Vec<Arc<Batch>> = match batch {
+        AnyBatch::Memory(run) => run.pieces().cloned().collect(),
+        AnyBatch::File(file) => {
+            let blocks = 0..file.blocks().expect("an index");
+            let blocks = blocks.map(|block| file.block_once(block).expect("a block"));
+            blocks.collect()
+        }
     };
-    let blocks =
-        (0..file.blocks().expect("an index")).map(|block| file.block_once(block).expect("a block"));
-    let whole = blocks.reduce(|left, right| Arc::new(left.joined(&right).expect("rows fit")));
-    whole.unwrap_or_else(|| Arc::new(Batch::empty(Arc::clone(file.layout()))))
+    let parts = parts.into_iter();
+    let whole = parts.reduce(|left, right| Arc::new(left.joined(&right).expect("rows fit")));
+    whole.unwrap_or_else(|| Arc::new(Batch::empty(Arc::clone(batch.layout()))))
 }
 
 /// A layout and weighted rows for it.

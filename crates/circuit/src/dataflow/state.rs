@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use highwater_zset::{AnyBatch, Batch, Delta, MergeService, RowHasher, Snapshot, Spine};
+use highwater_zset::{AnyBatch, Batch, Delta, MergeService, RowHasher, Run, Snapshot, Spine};
 
 use crate::error::{Error, Result};
 use crate::plan::OperatorId;
@@ -70,7 +70,7 @@ impl CircuitState {
 /// The non-empty ranges of a batch that each worker owns.
 fn cut(batch: AnyBatch, workers: usize) -> Result<Vec<(usize, AnyBatch)>> {
     match batch {
-        AnyBatch::Memory(batch) => cut_in_memory(&batch, workers),
+        AnyBatch::Memory(run) => cut_in_memory(&run, workers),
         AnyBatch::File(batch) => {
             let mut parts = Vec::new();
             for worker in 0..workers {
@@ -83,22 +83,24 @@ fn cut(batch: AnyBatch, workers: usize) -> Result<Vec<(usize, AnyBatch)>> {
     }
 }
 
-fn cut_in_memory(batch: &Arc<Batch>, workers: usize) -> Result<Vec<(usize, AnyBatch)>> {
-    let hashes = batch.key_hashes();
+fn cut_in_memory(run: &Run, workers: usize) -> Result<Vec<(usize, AnyBatch)>> {
     let mut slices = Vec::new();
-    let mut start = 0;
-    for worker in 0..workers {
-        let length =
-            hashes[start..].partition_point(|&hash| RowHasher::owner(hash, workers) == worker);
-        if length == batch.len() {
-            slices.push((worker, AnyBatch::Memory(Arc::clone(batch))));
-        } else if length > 0 {
-            let rows = batch.rows().slice(start, length);
-            let delta = Delta::new(rows, batch.weights().slice(start, length));
-            let slice = Batch::from_delta(batch.layout(), &delta).map_err(invalid)?;
-            slices.push((worker, AnyBatch::from(slice)));
+    for batch in run.pieces() {
+        let hashes = batch.key_hashes();
+        let mut start = 0;
+        for worker in 0..workers {
+            let length =
+                hashes[start..].partition_point(|&hash| RowHasher::owner(hash, workers) == worker);
+            if length == run.len() {
+                return Ok(vec![(worker, AnyBatch::Memory(run.clone()))]);
+            } else if length > 0 {
+                let rows = batch.rows().slice(start, length);
+                let delta = Delta::new(rows, batch.weights().slice(start, length));
+                let slice = Batch::from_delta(batch.layout(), &delta).map_err(invalid)?;
+                slices.push((worker, AnyBatch::from(slice)));
+            }
+            start += length;
         }
-        start += length;
     }
     Ok(slices)
 }

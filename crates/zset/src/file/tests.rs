@@ -79,7 +79,7 @@ proptest! {
             .collect();
         let mut pack = PackWriter::new(&state_files.files, 3).unwrap();
         for batch in &batches {
-            pack = pack.append(batch).unwrap();
+            pack = pack.append(&Arc::clone(batch).into()).unwrap();
         }
         let packed = pack.finish(&state_files.cache).unwrap();
         prop_assert_eq!(shelf.files().len(), 1);
@@ -369,7 +369,8 @@ fn what_is_not_there_is_not_read() {
         cache: BlockCache::new(1 << 20),
         ..shelf.state_files.clone()
     };
-    let written = crate::write_batch(&state_files.files, 0, &batch, &state_files.cache).unwrap();
+    let run = Arc::clone(&batch).into();
+    let written = crate::write_run(&state_files.files, 0, &run, &state_files.cache).unwrap();
     let absent: Vec<u64> = hashes(&batch).iter().map(|hash| hash + 1).collect();
     let filters = state_files.cache.bytes();
     assert!(filters > 0);

@@ -17,6 +17,7 @@ use crate::batch::Batch;
 use crate::delta::columns_bytes;
 use crate::error::{Error, Result};
 use crate::layout::Layout;
+use crate::run::Run;
 
 /// Batches of more bytes in memory get a file of their own: writing them takes longer than one more
 /// sync, and their room is given back as soon as they are merged.
@@ -25,18 +26,18 @@ pub const PACKED_BYTES_MAX: usize = 16 << 20;
 /// Batches inside a pack begin at multiples of this, as Arrow wants it.
 const ALIGNMENT: u64 = 64;
 
-/// Writes a batch to a file of its own.
+/// Writes a run to a file of its own.
 ///
 /// # Errors
 /// If the system refuses, or a column has a type that files cannot hold.
-pub fn write_batch(
+pub fn write_run(
     files: &Arc<Files>,
     worker: usize,
-    batch: &Batch,
+    run: &Run,
     cache: &Arc<BlockCache>,
 ) -> Result<FileBatch> {
-    let mut writer = SpillWriter::new(files, worker, Arc::clone(batch.layout()))?;
-    writer.segment.write_batch(batch)?;
+    let mut writer = SpillWriter::new(files, worker, Arc::clone(run.layout()))?;
+    run.pieces().try_for_each(|piece| writer.write(piece))?;
     writer.finish(cache)
 }
 
@@ -83,14 +84,15 @@ impl PackWriter {
         })
     }
 
-    /// Adds a batch; it is number `n` of the result if it is the `n`-th one, counted from zero.
+    /// Adds a run; it is number `n` of the result if it is the `n`-th one, counted from zero.
     ///
     /// # Errors
-    /// As [`write_batch`]. The file is useless then.
-    pub fn append(mut self, batch: &Batch) -> Result<Self> {
+    /// As [`write_run`]. The file is useless then.
+    pub fn append(mut self, run: &Run) -> Result<Self> {
         self.sink.align()?;
-        let mut segment = SegmentWriter::new(Arc::clone(batch.layout()), self.sink)?;
-        segment.write_batch(batch)?;
+        let mut segment = SegmentWriter::new(Arc::clone(run.layout()), self.sink)?;
+        run.pieces()
+            .try_for_each(|piece| segment.write_batch(piece))?;
         let (segment, sink) = segment.finish()?;
         self.segments.push(segment);
         self.sink = sink;

@@ -77,8 +77,8 @@ enum ValuesBuilder {
     Bytes(Vec<i32>, Vec<u8>),
     LargeBytes(Vec<i64>, Vec<u8>),
     FixedBytes(i32, Vec<u8>),
-    /// Arrow's kernels, one array per append.
-    Pieces(Vec<ArrayRef>),
+    /// Arrow's kernels, one array per append, and their bytes.
+    Pieces(Vec<ArrayRef>, usize),
 }
 
 impl ColumnBuilder {
@@ -97,14 +97,16 @@ impl ColumnBuilder {
                 Vec::with_capacity(rows * usize::try_from(*width).unwrap_or(0)),
             ),
             // Other widths are read as `Values::Other`.
-            DataType::Decimal256(_, _) | DataType::Interval(_) => ValuesBuilder::Pieces(Vec::new()),
+            DataType::Decimal256(_, _) | DataType::Interval(_) => {
+                ValuesBuilder::Pieces(Vec::new(), 0)
+            }
             _ => match data_type.primitive_width() {
                 Some(1) => ValuesBuilder::Width1(Vec::with_capacity(rows)),
                 Some(2) => ValuesBuilder::Width2(Vec::with_capacity(rows)),
                 Some(4) => ValuesBuilder::Width4(Vec::with_capacity(rows)),
                 Some(8) => ValuesBuilder::Width8(Vec::with_capacity(rows)),
                 Some(16) => ValuesBuilder::Width16(Vec::with_capacity(rows)),
-                _ => ValuesBuilder::Pieces(Vec::new()),
+                _ => ValuesBuilder::Pieces(Vec::new(), 0),
             },
         };
         Self {
@@ -121,12 +123,14 @@ impl ColumnBuilder {
         if names.rows.is_empty() {
             return Ok(());
         }
-        if let ValuesBuilder::Pieces(pieces) = &mut self.values {
+        if let ValuesBuilder::Pieces(pieces, bytes) = &mut self.values {
             let rows = names.sources.iter().zip(names.rows);
             let indices: Vec<_> = rows
                 .map(|(source, row)| (*source as usize, *row as usize))
                 .collect();
-            pieces.push(unshared(interleave(arrays, &indices)?));
+            let piece = unshared(interleave(arrays, &indices)?);
+            *bytes += columns_bytes(std::slice::from_ref(&piece));
+            pieces.push(piece);
             return Ok(());
         }
         let columns: Vec<Column<'_>> = arrays.iter().map(|array| Column::new(*array)).collect();
@@ -167,7 +171,7 @@ impl ColumnBuilder {
                 append_large_bytes(offsets, data, &columns, names)?
             }
             ValuesBuilder::FixedBytes(_, data) => append_fixed_bytes(data, &columns, names)?,
-            ValuesBuilder::Pieces(_) => {}
+            ValuesBuilder::Pieces(..) => {}
         }
         self.append_nulls(&columns, names);
         self.rows += names.rows.len();
@@ -203,7 +207,7 @@ impl ColumnBuilder {
             ValuesBuilder::Bytes(offsets, data) => 4 * offsets.len() + data.len(),
             ValuesBuilder::LargeBytes(offsets, data) => 8 * offsets.len() + data.len(),
             ValuesBuilder::FixedBytes(_, data) => data.len(),
-            ValuesBuilder::Pieces(pieces) => columns_bytes(pieces),
+            ValuesBuilder::Pieces(_, bytes) => *bytes,
         }
     }
 
@@ -237,7 +241,7 @@ impl ColumnBuilder {
             ValuesBuilder::FixedBytes(width, data) => {
                 Arc::new(FixedSizeBinaryArray::try_new(width, buffer(data), nulls)?)
             }
-            ValuesBuilder::Pieces(pieces) => {
+            ValuesBuilder::Pieces(pieces, _) => {
                 let pieces: Vec<&dyn Array> = pieces.iter().map(AsRef::as_ref).collect();
                 match pieces.is_empty() {
                     true => arrow::array::new_empty_array(&self.data_type),

@@ -33,21 +33,37 @@ pub(super) struct BatchBuilder {
 }
 
 impl BatchBuilder {
-    /// With room for this many rows of the inputs (of those in memory: what others take is not known).
-    pub(super) fn new(layout: &Layout, inputs: &[AnyBatch], rows: usize) -> Self {
-        let total: usize = inputs.iter().map(AnyBatch::len).sum();
+    /// With room for this many rows of the inputs (of those in memory: what others take is not known),
+    /// but for at most `bytes_max` of variable width in a column.
+    pub(super) fn new(
+        layout: &Layout,
+        inputs: &[&AnyBatch],
+        rows: usize,
+        bytes_max: usize,
+    ) -> Self {
+        let total: usize = inputs.iter().map(|batch| batch.len()).sum();
+        let bytes_of = |column: usize| -> usize {
+            let in_memory = inputs.iter().filter_map(|batch| match batch {
+                AnyBatch::Memory(run) => Some(run.pieces()),
+                AnyBatch::File(_) => None,
+            });
+            let columns = in_memory.flatten().map(|piece| piece.rows().column(column));
+            columns.map(|column| bytes_in_use(column.as_ref())).sum()
+        };
         let fields = layout.schema.fields().iter().enumerate();
-        let columns = fields.map(|(column, field)| {
-            let bytes: usize = inputs
-                .iter()
-                .map(|batch| match batch {
-                    AnyBatch::Memory(batch) => bytes_in_use(batch.rows().column(column).as_ref()),
-                    AnyBatch::File(_) => 0,
-                })
-                .sum();
-            // A piece of the whole gets about its share.
+        let bytes: Vec<usize> = fields.map(|(column, _)| bytes_of(column)).collect();
+        // A piece of the whole gets about its share.
+        let widest = bytes.iter().max().copied().unwrap_or_default();
+        let rows_max = match widest {
+            0 => rows,
+            _ => (total as f64 * (bytes_max as f64 / widest as f64)) as usize,
+        };
+        let rows = rows.min(rows_max);
+        let share = rows as f64 / total.max(1) as f64;
+        let fields = layout.schema.fields().iter().zip(bytes);
+        let columns = fields.map(|(field, bytes)| {
             let bytes = if rows < total {
-                (bytes as f64 * rows as f64 / total as f64) as usize
+                (bytes as f64 * share) as usize
             } else {
                 bytes
             };
@@ -72,8 +88,25 @@ impl BatchBuilder {
         self.columns.iter().map(ColumnBuilder::bytes).sum()
     }
 
+    /// Bytes of the widest column so far.
+    pub(super) fn widest_column_bytes(&self) -> usize {
+        let bytes = self.columns.iter().map(ColumnBuilder::bytes);
+        bytes.max().unwrap_or_default()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.hashes.is_empty()
+    }
+
+    /// The rank of the last row is lower than those of the selected rows, of which there are some.
+    pub(super) fn ends_before(&self, selected: &Selected<'_>) -> bool {
+        let next = selected.hashes.first().zip(selected.seconds.first());
+        let second = match self.has_seconds {
+            true => self.seconds.last(),
+            false => Some(&0),
+        };
+        let last = self.hashes.last().zip(second);
+        last.zip(next).is_some_and(|(last, next)| last < next)
     }
 
     pub(super) fn append(&mut self, inputs: &[Arc<Batch>], selected: &Selected<'_>) -> Result<()> {
@@ -123,7 +156,7 @@ pub(crate) struct ExcerptBuilder(BatchBuilder);
 
 impl ExcerptBuilder {
     pub(crate) fn new(layout: &Layout) -> Self {
-        Self(BatchBuilder::new(layout, &[], 0))
+        Self(BatchBuilder::new(layout, &[], 0, 0))
     }
 
     /// Appends rows of each of these batches, which are behind all rows before in the layout's order.

@@ -112,7 +112,7 @@ impl Selection {
     /// No input has a window yet.
     pub(super) fn new(layout: &Layout, inputs: &[AnyBatch]) -> Self {
         let has_other_weights = |batch: &AnyBatch| match batch {
-            AnyBatch::Memory(batch) => !batch.has_unit_weights(),
+            AnyBatch::Memory(run) => run.pieces().any(|piece| !piece.has_unit_weights()),
             AnyBatch::File(_) => true,
         };
         let goes_on: Vec<bool> = inputs.iter().map(|batch| !batch.is_empty()).collect();

@@ -272,7 +272,7 @@ fn serve(receiver: &Receiver<Message>) {
 
 fn is_shared(batch: &AnyBatch) -> bool {
     match batch {
-        AnyBatch::Memory(batch) => Arc::strong_count(batch) > 1,
+        AnyBatch::Memory(run) => run.is_shared(),
         AnyBatch::File(batch) => Arc::strong_count(batch) > 1,
     }
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 /// Merges with this much fuel at a time.
 fn merge(case: &Case, inputs: Vec<Arc<Batch>>, fuel: usize) -> Arc<Batch> {
-    let inputs = inputs.into_iter().map(AnyBatch::Memory).collect();
+    let inputs = inputs.into_iter().map(AnyBatch::from).collect();
     in_memory(&finish(Merger::new(Arc::clone(&case.layout), inputs), fuel))
 }
 
@@ -57,6 +57,30 @@ proptest! {
         assert_same(&in_memory(&merged), &whole);
     }
 
+    /// Text is cut after some rows here. What is cut is merged, and written, as what is whole.
+    #[test]
+    fn a_cut_run_is_one(case in cases(60), fuel in 1_usize..40) {
+        let whole = case.batch(&case.rows);
+        let AnyBatch::Memory(run) = finish(Merger::new(Arc::clone(&case.layout), vec![whole.clone().into()]), fuel) else {
+            panic!("a run in memory");
+        };
+        prop_assert_eq!((run.len(), run.is_empty()), (whole.len(), whole.is_empty()));
+        let pieces: Vec<_> = run.pieces().collect();
+        for pair in pieces.windows(2) {
+            prop_assert!(pair[0].rank(pair[0].len() - 1) < pair[1].rank(0), "I1");
+        }
+        prop_assert!(pieces.len() == 1 || pieces.iter().all(|piece| !piece.is_empty()), "I2");
+        let again = || vec![AnyBatch::Memory(run.clone()), case.batch(&case.rows[..case.rows.len() / 2]).into()];
+        let merged = finish(Merger::new(Arc::clone(&case.layout), again()), fuel);
+        let expected = merge(&case, vec![whole.clone(), case.batch(&case.rows[..case.rows.len() / 2])], usize::MAX);
+        assert_same(&in_memory(&merged), &expected);
+        if !case.kinds.contains(&crate::testing::Kind::Dictionary) {
+            let files = &Shelf::new(0).state_files;
+            let written = crate::write_run(&files.files, 0, &run, &files.cache).unwrap();
+            assert_same(&in_memory(&AnyBatch::File(Arc::new(written))), &whole);
+        }
+    }
+
     #[test]
     fn merging_is_commutative_and_associative(case in cases(60), rotation in 0_usize..4) {
         let mut parts = deal(&case, 4);
@@ -79,7 +103,7 @@ proptest! {
 
     #[test]
     fn pieces_add_up(case in cases(60), parts in 2_usize..5, piece in 1_usize..9) {
-        let inputs = deal(&case, parts).into_iter().map(AnyBatch::Memory).collect();
+        let inputs = deal(&case, parts).into_iter().map(AnyBatch::from).collect();
         let mut merger = Merger::in_pieces(Arc::clone(&case.layout), inputs, piece);
         let mut pieces = Vec::new();
         while let Some(piece) = merger.next_piece().unwrap() {
@@ -164,4 +188,37 @@ fn colliding_rows_do_not_overflow() {
         work(vec![batch(1), batch(1)]),
         Err(crate::Error::WeightOverflow)
     ));
+}
+
+/// Pieces end where they should, and their rows may be as wide as they like.
+#[test]
+fn long_columns_are_cut() {
+    use crate::testing::{Kind, schema};
+    use arrow::array::{RecordBatch, StringArray};
+    let layout = Arc::new(Layout::all_columns(
+        schema(&[Kind::Text]),
+        crate::RowHasher::new(1),
+    ));
+    let batch = |rows: usize, width: usize| {
+        let texts = (0..rows).map(|row| format!("{row:0width$}"));
+        let column = Arc::new(StringArray::from_iter_values(texts));
+        let rows = RecordBatch::try_new(Arc::clone(&layout.schema), vec![column]).unwrap();
+        AnyBatch::from(Batch::from_delta(&layout, &Delta::insertions(rows)).unwrap())
+    };
+    for (width, rows) in [
+        (8, 1_000),
+        (COLUMN_BYTES_MAX, 50),
+        (10 * COLUMN_BYTES_MAX, 50),
+    ] {
+        let inputs = vec![batch(rows, width), batch(rows / 2, width)];
+        let AnyBatch::Memory(run) = finish(Merger::new(Arc::clone(&layout), inputs), usize::MAX)
+        else {
+            panic!("a run in memory");
+        };
+        let longest = run.pieces().map(|piece| piece.len()).max().unwrap();
+        // Full, and one more chunk; beside the bytes there are offsets.
+        let rows_max = (2 * COLUMN_BYTES_MAX / width).max(1);
+        assert!(longest <= rows_max, "{longest} rows of {width} bytes");
+        assert_eq!(run.len(), rows);
+    }
 }

@@ -81,10 +81,10 @@ impl Spine {
             if member.merge.is_some() || member.memory_bytes == 0 {
                 continue;
             }
-            let AnyBatch::Memory(batch) = &member.batch else {
+            let AnyBatch::Memory(run) = &member.batch else {
                 continue;
             };
-            let Some(file) = batch.only_file() else {
+            let Some(file) = run.only_file() else {
                 continue;
             };
             budget.subtract(member.memory_bytes);

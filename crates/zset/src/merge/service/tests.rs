@@ -40,7 +40,7 @@ fn discarded_batches_are_dropped_when_nobody_uses_them() {
     ));
     let batch = Arc::new(Batch::empty(layout));
     let service = MergeService::thread("merge-test");
-    service.discard(vec![AnyBatch::Memory(Arc::clone(&batch))]);
+    service.discard(vec![AnyBatch::from(Arc::clone(&batch))]);
     let weak = Arc::downgrade(&batch);
     drop(batch);
     for _ in 0..1000 {
