@@ -60,7 +60,10 @@ pub fn run<E: Engine<Error: Display>>(
     bench.quiet_steps()?;
     // The merges of the load are under way at first: the later ones show what is usual.
     for round in 1..=4 {
-        bench.change((options.orders / 100) as usize, options.load_step_rows)?;
+        // The steps beside the checkpoint before are a part of it.
+        let changes = (options.orders / 100) as usize;
+        let changes = changes.saturating_sub(BESIDE_STEPS_MIN * STEP_ROWS);
+        bench.change(changes, options.load_step_rows)?;
         let name = format!("{round}. change of 1 %");
         let bytes = bench.checkpoint(&name)?;
         let percent = 100.0 * bytes as f64 / first.max(1) as f64;

@@ -174,7 +174,13 @@ fn kept(worker: WorkerState) -> Kept {
     let spines = worker.spines.into_iter();
     let kept = spines.map(|(key, snapshot)| {
         let parts = snapshot.batches().flat_map(|batch| batch.kept_as());
-        (key, parts.collect())
+        let parts: Vec<AnyBatch> = parts.collect();
+        for part in &parts {
+            if let AnyBatch::Memory(run) = part {
+                run.promise_file();
+            }
+        }
+        (key, parts)
     });
     kept.collect()
 }
@@ -225,8 +231,9 @@ fn write(
 
 /// The run has a file now: for this checkpoint, and for later ones.
 fn replace(part: &mut AnyBatch, run: &Run, file: FileBatch) {
-    *part = AnyBatch::File(Arc::new(file));
-    run.set_parts(vec![part.clone()]);
+    let file = Arc::new(file);
+    run.set_file(Arc::clone(&file));
+    *part = AnyBatch::File(file);
 }
 
 /// Lists the worker's spines, all of whose batches have files.

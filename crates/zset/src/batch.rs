@@ -10,13 +10,12 @@
 //! 8 of weight unless all weights are 1, and 2 to 4 of index.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
 use arrow::array::{ArrayRef, RecordBatch};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::concat;
 
-use crate::any_batch::AnyBatch;
 use crate::consolidate::consolidate;
 use crate::delta::{Delta, columns_bytes, record_batch, take_columns};
 use crate::error::{Error, Result};
@@ -26,6 +25,7 @@ use crate::kernels::column::bytes_in_use;
 use crate::kernels::gather::unshared;
 use crate::kernels::order::order_prefixes;
 use crate::layout::Layout;
+use crate::parts::Parts;
 use crate::probe::Keys;
 use crate::sort::sorted_entries;
 
@@ -44,10 +44,8 @@ pub struct Batch {
     seconds: Vec<u64>,
     weights: Weights,
     index: HashIndex,
-    /// Batches whose sum is the run that begins with this one, if that saves writing it; else none: see
-    /// [`Run`](crate::Run). A mutex, because a checkpoint's thread sets it while a worker may merge the
-    /// batch; held only for copying a short list.
-    parts: Mutex<Vec<AnyBatch>>,
+    /// Of the run that begins with this batch.
+    parts: Parts,
 }
 
 /// Weights, most of which are 1 in most batches.
@@ -111,7 +109,7 @@ impl Batch {
             seconds: Vec::new(),
             weights,
             index: HashIndex::new(&[]),
-            parts: Mutex::default(),
+            parts: Parts::default(),
         }
     }
 
@@ -178,7 +176,7 @@ impl Batch {
             seconds,
             weights,
             index,
-            parts: Mutex::default(),
+            parts: Parts::default(),
         })
     }
 
@@ -302,7 +300,7 @@ impl Batch {
     }
 
     /// Of the run that begins with this batch.
-    pub(crate) fn parts(&self) -> &Mutex<Vec<AnyBatch>> {
+    pub(crate) fn parts(&self) -> &Parts {
         &self.parts
     }
 

@@ -50,6 +50,7 @@ mod index;
 mod kernels;
 mod layout;
 mod merge;
+mod parts;
 mod probe;
 mod run;
 mod snapshot;

@@ -8,12 +8,13 @@
 //!   piece for a window, and a lookup finds a rank in one piece only.
 //! - I2: no piece of several is empty.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use crate::any_batch::AnyBatch;
 use crate::batch::Batch;
 use crate::file::FileBatch;
 use crate::layout::Layout;
+use crate::parts::{Part, Parts};
 
 /// Sorted, consolidated rows in memory; cheap to clone.
 #[derive(Clone, Debug)]
@@ -84,38 +85,48 @@ impl Run {
         self.pieces().any(|piece| Arc::strong_count(piece) > 1)
     }
 
+    pub(crate) fn parts(&self) -> &Parts {
+        self.first.parts()
+    }
+
     /// The batches that a checkpoint keeps in the place of this run, those in memory to be written: its
     /// file if it was written, the parts of its inputs if it is a merge that stands for them, else itself.
     pub fn kept_as(&self) -> Vec<AnyBatch> {
-        let parts = self.first.parts().lock();
-        let mut parts = parts.unwrap_or_else(PoisonError::into_inner);
-        // Parts that were written since need not stay in memory.
-        *parts = parts.iter().flat_map(AnyBatch::kept_as).collect();
-        let is_lost = |part: &AnyBatch| match part {
-            AnyBatch::File(batch) => batch.file().is_poisoned(),
-            AnyBatch::Memory(_) => false,
-        };
-        if parts.iter().any(is_lost) {
-            // What a file holds whose sync has failed is not known: it is written again.
-            parts.clear();
-        }
-        match parts.is_empty() {
+        let kept = self.parts().settled();
+        match kept.is_empty() {
             true => vec![AnyBatch::Memory(self.clone())],
-            false => parts.clone(),
+            false => kept,
+        }
+    }
+
+    /// What a merge that this run goes into may stand for.
+    pub(crate) fn parts_of_merge(&self) -> Vec<Part> {
+        let parts = self.parts().resolved();
+        match parts.is_empty() {
+            true if self.parts().is_promised() => vec![Part::Promised {
+                parts: self.parts().clone(),
+                rows: self.len(),
+            }],
+            true => vec![Part::Batch(AnyBatch::Memory(self.clone()))],
+            false => parts,
         }
     }
 
     /// The file that has all rows of this run, if it was written as a whole.
     pub(crate) fn only_file(&self) -> Option<Arc<FileBatch>> {
-        match self.kept_as().as_slice() {
-            [AnyBatch::File(file)] => Some(Arc::clone(file)),
+        match self.parts().resolved().as_slice() {
+            [Part::Batch(AnyBatch::File(file))] => Some(Arc::clone(file)),
             _ => None,
         }
     }
 
-    /// Notes batches whose sum is this run.
-    pub fn set_parts(&self, parts: Vec<AnyBatch>) {
-        let noted = self.first.parts().lock();
-        *noted.unwrap_or_else(PoisonError::into_inner) = parts;
+    /// A checkpoint begins to write this run.
+    pub fn promise_file(&self) {
+        self.parts().promise();
+    }
+
+    /// Notes the file that has all rows of this run.
+    pub fn set_file(&self, file: Arc<FileBatch>) {
+        self.parts().set(vec![Part::Batch(AnyBatch::File(file))]);
     }
 }

@@ -35,6 +35,7 @@ use crate::error::{Error, Result};
 use crate::layout::Layout;
 use crate::merge::service::RunningMerge;
 use crate::merge::{MergeService, Merger};
+use crate::parts::Part;
 use crate::run::Run;
 use crate::snapshot::Snapshot;
 use crate::state_files::StateFiles;
@@ -354,20 +355,20 @@ impl Spine {
 /// cancelled: so each row is written again once per factor of [`PARTS_MAX`] that its spine grows by. And
 /// not if many of the rows are only in memory, for they stay there until they are written.
 fn keep_parts(merged: &Run, inputs: &[AnyBatch]) {
-    let parts: Vec<AnyBatch> = inputs.iter().flat_map(AnyBatch::kept_as).collect();
-    let (rows, rows_in_memory) = parts.iter().fold((0, 0), |(rows, in_memory), part| {
-        let unwritten = match part {
-            AnyBatch::Memory(part) => part.len(),
-            AnyBatch::File(_) => 0,
-        };
-        (rows + part.len(), in_memory + unwritten)
+    let parts = inputs.iter().flat_map(|input| match input {
+        AnyBatch::Memory(run) => run.parts_of_merge(),
+        AnyBatch::File(_) => vec![Part::Batch(input.clone())],
     });
+    let parts: Vec<Part> = parts.collect();
+    let rows: usize = parts.iter().map(Part::rows).sum();
+    let in_memory = parts.iter().filter(|part| part.is_in_memory());
+    let rows_in_memory: usize = in_memory.map(Part::rows).sum();
     let is_worth_it = parts.len() <= PARTS_MAX
         && merged.len() >= PARTS_ROWS_MIN
         && merged.len() * 4 >= rows * 3
         && rows_in_memory * 3 <= rows;
     if is_worth_it {
-        merged.set_parts(parts);
+        merged.parts().set(parts);
     }
 }
 
