@@ -200,8 +200,10 @@ impl Spine {
         while fuel > 0 && self.install_finished(&mut fuel)? {
             self.start_due_merges()?;
         }
-        while self.batches.len() > BATCHES_MAX && !self.running.is_empty() {
-            self.wait_for_smallest()?;
+        while self.batches.len() > BATCHES_MAX
+            && let Some(smallest) = self.smallest_merge(|_| true)
+        {
+            self.wait_for(smallest)?;
             self.start_due_merges()?;
         }
         Ok(())
@@ -225,14 +227,17 @@ impl Spine {
         Ok(is_any_finished)
     }
 
-    fn wait_for_smallest(&mut self) -> Result<()> {
-        let Some(smallest) =
-            (0..self.running.len()).min_by_key(|position| self.running[*position].rows)
-        else {
-            return Ok(());
-        };
-        let result = self.running[smallest].work.wait();
-        self.install(smallest, result)
+    /// The running merge with the fewest rows of those that are wanted, by position.
+    fn smallest_merge(&self, is_wanted: impl Fn(&Running) -> bool) -> Option<usize> {
+        let running = self.running.iter().enumerate();
+        let wanted = running.filter(|(_, running)| is_wanted(running));
+        let smallest = wanted.min_by_key(|(_, running)| running.rows);
+        smallest.map(|(position, _)| position)
+    }
+
+    fn wait_for(&mut self, position: usize) -> Result<()> {
+        let result = self.running[position].work.wait();
+        self.install(position, result)
     }
 
     /// Replaces a merge's inputs by its result; if it failed they become idle again.

@@ -442,9 +442,13 @@ impl Generator<'_> {
             ),
             _ => {
                 // DataFusion's grouped MIN and MAX pass NaN over, or not, as the rows come; here and
-                // in its MAX without groups it is the largest number (tests/sql/aggregates.slt).
+                // in its MAX without groups it is the largest number (tests/sql/aggregates.slt). And its
+                // grouped MIN of nothing but infinity is the largest finite number.
                 let argument = match kind {
-                    Kind::Double => format!("NANVL({name}, 0e0)"),
+                    Kind::Double => {
+                        let infinity = "CAST('Infinity' AS DOUBLE)";
+                        format!("NULLIF(NANVL({name}, 0e0), {infinity})")
+                    }
                     _ => name,
                 };
                 (format!("{}({argument})", self.pick(&["MIN", "MAX"])), kind)

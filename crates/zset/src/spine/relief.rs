@@ -14,7 +14,7 @@ use std::cmp::Reverse;
 use crate::any_batch::AnyBatch;
 use crate::error::Result;
 use crate::merge::MergeService;
-use crate::spine::{INPUTS_MAX, SPILL_BYTES_MIN, Spine};
+use crate::spine::{INPUTS_MAX, Running, SPILL_BYTES_MIN, Spine};
 use crate::state_files::{MemoryBudget, StateFiles};
 
 /// Brings the spines of one worker back within the budget; waits if they are beyond it. Gives the
@@ -62,12 +62,15 @@ fn relieve(
     }
     while budget.is_exceeded() {
         let merges = spines.iter().enumerate();
-        let smallest = merges.filter_map(|(spine, merges)| Some((merges.smallest_rows()?, spine)));
-        let Some((_, spine)) = smallest.min() else {
+        let smallest = merges.filter_map(|(spine, merges)| {
+            let (rows, merge) = merges.smallest_freeing_merge()?;
+            Some((rows, spine, merge))
+        });
+        let Some((_, spine, merge)) = smallest.min() else {
             break;
         };
         is_changed[spine] = true;
-        spines[spine].wait_for_smallest()?;
+        spines[spine].wait_for(merge)?;
         spines[spine].start_due_merges()?;
     }
     Ok(())
@@ -108,15 +111,14 @@ impl Spine {
         merging.map(|member| member.memory_bytes).sum()
     }
 
-    /// Rows of the smallest merge that frees memory.
-    fn smallest_rows(&self) -> Option<usize> {
-        let frees_memory = |merge: u64| {
+    /// Rows and position of the smallest merge that frees memory.
+    fn smallest_freeing_merge(&self) -> Option<(usize, usize)> {
+        let frees_memory = |running: &Running| {
             let mut inputs = self.batches.iter();
-            inputs.any(|member| member.merge == Some(merge) && member.memory_bytes > 0)
+            inputs.any(|member| member.merge == Some(running.merge) && member.memory_bytes > 0)
         };
-        let running = self.running.iter();
-        let freeing = running.filter(|running| frees_memory(running.merge));
-        freeing.map(|running| running.rows).min()
+        let position = self.smallest_merge(frees_memory)?;
+        Some((self.running[position].rows, position))
     }
 
     /// Begins to write the largest batches in memory that are in no merge, as one file; says how many
