@@ -24,6 +24,7 @@ use crate::catalog::{Catalog, CatalogRelation};
 use crate::diagnostics::{ErrorKind, SqlError};
 use crate::parser::statement::ViewStatement;
 
+mod approximate;
 mod context;
 mod ctes;
 pub(crate) mod guard;
@@ -169,6 +170,7 @@ pub(crate) fn plan_ad_hoc(
 
 /// Our rules, on the plan as DataFusion's planner made it.
 pub(crate) fn repair(plan: LogicalPlan) -> Result<LogicalPlan, DataFusionError> {
+    let plan = approximate::rewrite(plan)?;
     let plan = set_operation::rewrite(plan)?;
     let plan = lateral_unnest::rewrite(plan)?;
     let plan = in_subquery::rewrite(plan)?;

@@ -174,6 +174,24 @@ fn comparisons_with_a_subquery_over_the_same_table() {
     );
 }
 
+/// Both sides of the join have a column `s`, and the filter is about both.
+#[test]
+fn a_filter_over_a_join_tells_its_sides_apart() {
+    let join = "FROM t AS l RIGHT JOIN t AS r ON l.x = r.x + 10";
+    let sql = |filter: &str| format!("SELECT r.x {join} WHERE {filter}");
+    check(&sql("r.s = 'z' OR r.s BETWEEN l.s AND 'b'"), &[]);
+    check(&sql("r.s = 'b' OR r.s <= l.s"), &["| x |", "| 2 |"]);
+}
+
+/// As in views: what no decimal can hold is compared with one.
+#[test]
+fn decimals_and_doubles_are_doubles() {
+    check(
+        "SELECT x FROM t WHERE CAST('Infinity' AS DOUBLE) * x > 1.5 AND x > 2.5",
+        &["| x |", "| 3 |"],
+    );
+}
+
 #[test]
 fn scalar_subquery_has_one_row() {
     check(

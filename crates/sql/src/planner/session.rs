@@ -11,6 +11,7 @@ use std::sync::{Arc, LazyLock};
 use datafusion::execution::SessionStateDefaults;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
 use datafusion::optimizer::Optimizer;
+use datafusion::physical_optimizer::optimizer::PhysicalOptimizer;
 use datafusion::prelude::SessionConfig;
 
 use crate::ad_hoc::overflow::CheckOverflow;
@@ -40,7 +41,13 @@ pub(crate) fn ad_hoc_session() -> &'static SessionState {
         let mut state = session_builder(session_config());
         let mut rules = optimize::with_mark_projection(Optimizer::new().rules);
         rules.push(Arc::new(CheckOverflow));
-        state = state.with_optimizer_rules(rules);
+        // DataFusion 55.2 finds the columns of a filter by name when it pushes it below a physical join:
+        // `r.c > l.c` became `r.c > r.c` (seen by a test in ad_hoc/tests.rs). The logical rule has done it before.
+        let mut physical_rules = PhysicalOptimizer::new().rules;
+        physical_rules.retain(|rule| !rule.name().starts_with("FilterPushdown"));
+        state = state
+            .with_optimizer_rules(rules)
+            .with_physical_optimizer_rules(physical_rules);
         state.build()
     });
     &SESSION

@@ -17,7 +17,6 @@ use datafusion::common::tree_node::Transformed;
 use datafusion::common::{
     Column, DFSchema, DFSchemaRef, DataFusionError, NullEquality, Result, plan_err,
 };
-use datafusion::logical_expr::type_coercion::binary::type_union_coercion;
 use datafusion::logical_expr::{
     Distinct, Expr, Extension, Join, JoinType, LogicalPlan, LogicalPlanBuilder,
     UserDefinedLogicalNodeCore, cast,
@@ -25,6 +24,8 @@ use datafusion::logical_expr::{
 use datafusion::optimizer::AnalyzerRule;
 use datafusion::optimizer::analyzer::type_coercion::TypeCoercion;
 use highwater_circuit::plan::SetOperation;
+
+use crate::planner::approximate;
 
 /// A set or bag operation over two inputs with the same types; its columns are named as the left
 /// ones.
@@ -111,7 +112,7 @@ fn set_operation(kind: Kind, join: Join) -> Result<LogicalPlan> {
     );
     let mut fields = Vec::with_capacity(left_schema.fields().len());
     for ((qualifier, left), right) in left_schema.iter().zip(right_schema.fields()) {
-        let Some(data_type) = type_union_coercion(left.data_type(), right.data_type()) else {
+        let Some(data_type) = approximate::union_type(left.data_type(), right.data_type()) else {
             return plan_err!(
                 "the column {:?} has the type {} on one side and {} on the other",
                 left.name(),
