@@ -72,10 +72,20 @@ fn publish(store: &Store, state_files: &StateFiles, state: CircuitState) -> Resu
 
 /// The child: one step on the newest checkpoint.
 pub(crate) fn restart(options: &Options) -> Result<String, String> {
+    checkpoints::first_output(&mut restored(options)?, options)
+}
+
+/// Goes on from the newest checkpoint, as long as what is asked for comes into memory.
+pub(crate) fn resume(options: &Options) -> Result<String, String> {
+    checkpoints::resumed_steps(&mut restored(options)?, options)
+}
+
+/// An engine that has the newest checkpoint.
+fn restored(options: &Options) -> Result<Highwater, String> {
     let root = options
         .storage
         .as_deref()
-        .ok_or("restart needs --storage DIRECTORY")?;
+        .ok_or("going on needs --storage DIRECTORY")?;
     let store = Store::open(Arc::new(LocalDisk), Path::new(root)).map_err(text)?;
     let saved = store
         .newest_usable()
@@ -97,8 +107,7 @@ pub(crate) fn restart(options: &Options) -> Result<String, String> {
     let cache = state_files.cache.clone();
     let restored =
         restore(&program.plan, hasher, epoch, &workers, &cache, &mut open).map_err(text)?;
-    let mut engine = Highwater::restore(options, &program, state_files, restored.state)?;
-    checkpoints::first_output(&mut engine, options)
+    Highwater::restore(options, &program, state_files, restored.state)
 }
 
 fn text(error: impl std::fmt::Display) -> String {

@@ -28,6 +28,9 @@ const BESIDE_STEPS_MIN: usize = 100;
 /// The checkpoint begins before this one of them.
 const CHECKPOINT_STEP: usize = 10;
 const RESTARTS: usize = 5;
+/// Steps behind a restart are described in rounds.
+const RESUMED_ROUNDS: usize = 5;
+const RESUMED_ROUND: Duration = Duration::from_secs(5);
 
 /// The part of a checkpoint that runs beside steps.
 pub type Writing = JoinHandle<Result<(), String>>;
@@ -209,6 +212,37 @@ pub fn first_output<E: Engine<Error: Display>>(
     let answer = answers.totals.iter().next();
     let answer = answer.ok_or("the step changed nothing")?;
     Ok(format!("region, count and sum {answer:?}"))
+}
+
+/// Steps right behind a restart, in an open loop: what they look up is in files at first.
+///
+/// # Errors
+/// If the engine fails.
+pub fn resumed_steps<E: Engine<Error: Display>>(
+    engine: &mut E,
+    options: &Options,
+) -> Result<String, String> {
+    let mut generator = Generator::new(options);
+    let load_step_rows = options.load_step_rows as u64;
+    for start in (0..options.orders).step_by(options.load_step_rows) {
+        generator.insertions(load_step_rows.min(options.orders - start) as usize);
+    }
+    let mut report = String::new();
+    for round in 1..=RESUMED_ROUNDS {
+        let began = Instant::now();
+        let mut latencies = Vec::new();
+        while began.elapsed() < RESUMED_ROUND {
+            let due = began + STEP_INTERVAL * latencies.len() as u32;
+            let input = engine.orders_input(&generator.changes(STEP_ROWS));
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            engine.step(input).map_err(text)?;
+            latencies.push(due.elapsed());
+        }
+        let name = format!("after a restart, round {round} of {RESUMED_ROUND:?}");
+        report.push_str(&line(&name, &latencies));
+        report.push('\n');
+    }
+    Ok(report)
 }
 
 /// Starts processes on the newest checkpoint, each up to its first output, which all must agree on.

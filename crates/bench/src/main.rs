@@ -25,9 +25,10 @@ fn main() -> ExitCode {
         "orders" => orders(arguments),
         "start" => start::run(),
         "checkpoint" => Options::parse(arguments).and_then(|options| checkpoint::run(&options)),
+        "resume" => Options::parse(arguments).and_then(|options| checkpoint::resume(&options)),
         "restart" => Options::parse(arguments).and_then(|options| checkpoint::restart(&options)),
         _ => Err(format!(
-            "usage: highwater-bench orders [--json] [OPTIONS] | start | checkpoint --storage DIRECTORY [OPTIONS]\n  {USAGE}"
+            "usage: highwater-bench orders [--json] [OPTIONS] | start | checkpoint|resume --storage DIRECTORY [OPTIONS]\n  {USAGE}"
         )),
     };
     match result {

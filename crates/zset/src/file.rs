@@ -22,7 +22,7 @@ mod verify;
 mod writer;
 
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use highwater_storage::{Error as StorageError, StoredFile};
@@ -41,6 +41,10 @@ pub use writer::{PACKED_BYTES_MAX, PackWriter, write_run};
 
 use format::BlockIndex;
 
+/// A file is wanted in memory when lookups have read one in so many of its blocks. They read and decode
+/// them one by one, to copy some rows of each; a merge reads them in order, beside the steps.
+const WANTED_SHARE: usize = 8;
+
 /// A batch whose rows are in a file.
 #[derive(Debug)]
 pub struct FileBatch {
@@ -54,6 +58,8 @@ pub struct FileBatch {
     /// Filters that were put into the cache without an index.
     filters: usize,
     cache: Arc<BlockCache>,
+    /// Blocks that lookups have read from the disk.
+    blocks_read: AtomicUsize,
 }
 
 impl FileBatch {
@@ -73,6 +79,7 @@ impl FileBatch {
             index: OnceLock::new(),
             filters: 0,
             cache,
+            blocks_read: AtomicUsize::new(0),
         }
     }
 
@@ -196,6 +203,10 @@ impl FileBatch {
             return Ok(batch);
         }
         let batch = Arc::new(self.read_block(block)?);
+        let blocks_read = self.blocks_read.fetch_add(1, Ordering::Relaxed);
+        if !self.is_read_much(blocks_read) && self.is_read_much(blocks_read + 1) {
+            self.cache.add_wanted();
+        }
         // It stays longer than the block: what is small and often asked for.
         if self.cache.filter(key).is_none() {
             let filter = BlockFilter::new(batch.key_hashes());
@@ -210,6 +221,24 @@ impl FileBatch {
         match self.cache.block(self.block_key(block)) {
             Some(batch) => Ok(batch),
             None => Ok(Arc::new(self.read_block(block)?)),
+        }
+    }
+
+    /// Lookups have read so much of it that reading it as a whole costs about as much again.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.is_read_much(self.blocks_read.load(Ordering::Relaxed))
+    }
+
+    fn is_read_much(&self, blocks_read: usize) -> bool {
+        let blocks = self.index.get().map_or(0, BlockIndex::blocks);
+        blocks > 0 && blocks_read >= blocks.div_ceil(WANTED_SHARE)
+    }
+
+    /// Its rows are in memory: lookups count from the beginning if they come back to the file.
+    pub(crate) fn set_loaded(&self) {
+        let blocks_read = self.blocks_read.swap(0, Ordering::Relaxed);
+        if self.is_read_much(blocks_read) {
+            self.cache.subtract_wanted();
         }
     }
 
@@ -249,6 +278,7 @@ impl FileBatch {
 
 impl Drop for FileBatch {
     fn drop(&mut self) {
+        self.set_loaded();
         let blocks = self.index.get().map_or(self.filters, BlockIndex::blocks);
         (0..blocks).for_each(|block| self.cache.remove(self.block_key(block)));
     }

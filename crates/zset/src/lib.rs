@@ -72,5 +72,5 @@ pub use merge::{MergeService, Merger, yield_to_steps};
 pub use probe::{Groups, Keys, Matches, ReadLimit};
 pub use run::Run;
 pub use snapshot::Snapshot;
-pub use spine::{Spine, relieve_memory};
+pub use spine::{Spine, balance_memory};
 pub use state_files::{MemoryBudget, StateFiles};

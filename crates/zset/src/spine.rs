@@ -25,7 +25,7 @@
 //!   a second inserted; if it does not, I3 makes inserts wait for it.
 //! - A merge below [`INLINE_ROWS_MAX`] rows is done in the insert: it is faster than waking a thread.
 
-mod relief;
+mod balance;
 
 use std::sync::Arc;
 
@@ -40,7 +40,7 @@ use crate::run::Run;
 use crate::snapshot::Snapshot;
 use crate::state_files::StateFiles;
 
-pub use relief::relieve_memory;
+pub use balance::balance_memory;
 
 /// Idle batches of one level that start a merge.
 const FANOUT: usize = 4;
@@ -259,6 +259,9 @@ impl Spine {
                 if let AnyBatch::Memory(merged) = &batch {
                     keep_parts(merged, &inputs);
                 }
+                if let [AnyBatch::File(file)] = inputs.as_slice() {
+                    file.set_loaded();
+                }
                 self.merges.discard(inputs);
                 self.push(batch);
                 Ok(())
@@ -309,16 +312,24 @@ impl Spine {
             Some(target) if belongs_in_file(&inputs, &target) => {
                 self.start_writing(members, inputs, target);
             }
-            state_files => {
-                let reserved_bytes = state_files.map_or(0, |state_files| {
-                    let bytes = inputs.iter().map(bytes_in_memory).sum();
-                    state_files.budget.add(bytes);
-                    bytes
-                });
-                let merger = Merger::new(Arc::clone(&self.layout), inputs);
-                self.start(members, merger, reserved_bytes);
-            }
+            state_files => self.start_merging(members, inputs, state_files.as_ref()),
         }
+    }
+
+    /// Starts a merge into memory.
+    fn start_merging(
+        &mut self,
+        members: &[usize],
+        inputs: Vec<AnyBatch>,
+        state_files: Option<&StateFiles>,
+    ) {
+        let reserved_bytes = state_files.map_or(0, |state_files| {
+            let bytes = inputs.iter().map(bytes_in_memory).sum();
+            state_files.budget.add(bytes);
+            bytes
+        });
+        let merger = Merger::new(Arc::clone(&self.layout), inputs);
+        self.start(members, merger, reserved_bytes);
     }
 
     /// Starts a merge into a file.
@@ -372,7 +383,8 @@ fn keep_parts(merged: &Run, inputs: &[AnyBatch]) {
         && merged.len() >= PARTS_ROWS_MIN
         && merged.len() * 4 >= rows * 3
         && rows_in_memory * 3 <= rows;
-    if is_worth_it {
+    // What comes from one file is in it.
+    if is_worth_it || parts.len() == 1 {
         merged.parts().set(parts);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! All spines of a pipeline share one budget for the batches that they keep in memory. While it is
 //! kept, state is in memory and files are written by checkpoints only. Beyond it, the results of merges
-//! go to files, and spines write what they have ([`relieve_memory`](crate::relieve_memory)).
+//! go to files, and spines write what they have ([`balance_memory`](crate::balance_memory)).
 //!
 //! The budget counts batches of spines, the inputs of merges until the result is there, and the
 //! results in memory of merges that run. Besides there are the block cache, with a bound of its own,

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use highwater_zset::{
-    Delta, Layout, MergeService, RowHasher, Snapshot, StateFiles, relieve_memory,
+    Delta, Layout, MergeService, RowHasher, Snapshot, StateFiles, balance_memory,
 };
 
 use super::exchange::{Outbox, Piece, split};
@@ -220,18 +220,19 @@ impl WorkerCircuit {
     /// Takes the outputs of the oldest epoch, which all fragments have run.
     ///
     /// # Errors
-    /// If there was too little memory, and state could not be written to files.
+    /// If there was too little memory, and state could not be written to files; or a file that is wanted
+    /// in memory cannot be read.
     pub(super) fn finish(&mut self, epoch: u64) -> Result<WorkerStep, Error> {
         let mut step = self.take_outputs(epoch);
-        if self.merges.is_short_of_memory() {
-            self.relieve_memory(&mut step)?;
+        if self.merges.is_out_of_balance() {
+            self.balance_memory(&mut step)?;
         }
         Ok(step)
     }
 
-    /// Has spines write to files. Contents that did so are published again, or those who read them would
-    /// keep in memory what was written; unless later epochs are in them already.
-    fn relieve_memory(&mut self, step: &mut WorkerStep) -> Result<(), Error> {
+    /// Has spines write to files, or read from there. Contents that did so are published again, or those
+    /// who read them would keep in memory what was written; unless later epochs are in them already.
+    fn balance_memory(&mut self, step: &mut WorkerStep) -> Result<(), Error> {
         let mut nodes = Vec::new();
         let mut spines = Vec::new();
         for (node, runner) in self.runners.iter_mut().enumerate() {
@@ -240,15 +241,15 @@ impl WorkerCircuit {
                 spines.push(spine);
             }
         }
-        let relieved = relieve_memory(&mut spines).map_err(|error| {
-            let message = format!("memory is short, and state cannot be written: {error}");
+        let moved = balance_memory(&mut spines).map_err(|error| {
+            let message = format!("state cannot be moved between memory and files: {error}");
             Error::Invalid(message)
         })?;
         if self.epochs.iter().any(|epoch| epoch.has_begun) {
             return Ok(());
         }
         for (relation, node) in materialized(&self.plan) {
-            let Some(position) = relieved.iter().find(|position| nodes[**position] == node) else {
+            let Some(position) = moved.iter().find(|position| nodes[**position] == node) else {
                 continue;
             };
             step.contents.retain(|(other, _)| *other != relation);

@@ -69,6 +69,7 @@ pub(crate) struct ReportOptions {
     #[arg(value_name = "DIR")]
     pub(crate) root: PathBuf,
 
+    /// How to write it
     #[arg(long, short, value_enum, default_value_t)]
     pub(crate) format: ReportFormat,
 }
@@ -93,7 +94,8 @@ pub(crate) struct ShowOptions {
     #[arg(value_name = "DIR")]
     pub(crate) root: PathBuf,
 
-    #[arg(value_name = "UUID|latest", default_value = LATEST)]
+    /// Its name, its UUID or the beginning of it, or `latest`
+    #[arg(value_name = "CHECKPOINT", default_value = LATEST)]
     pub(crate) checkpoint: String,
 
     /// Count the rows of every relation; those with more than a million stored rows are only
@@ -101,6 +103,7 @@ pub(crate) struct ShowOptions {
     #[arg(long)]
     pub(crate) count: bool,
 
+    /// How to write it
     #[arg(long, short, value_enum, default_value_t)]
     pub(crate) format: ReportFormat,
 }
@@ -119,13 +122,15 @@ pub(crate) struct VerifyOptions {
     #[arg(value_name = "DIR")]
     pub(crate) root: PathBuf,
 
-    #[arg(value_name = "UUID|latest", default_value = LATEST)]
+    /// Its name, its UUID or the beginning of it, or `latest`
+    #[arg(value_name = "CHECKPOINT", default_value = LATEST)]
     pub(crate) checkpoint: String,
 
     /// Every checkpoint
     #[arg(long)]
     pub(crate) all: bool,
 
+    /// How to write it
     #[arg(long, short, value_enum, default_value_t)]
     pub(crate) format: ReportFormat,
 }
@@ -139,12 +144,15 @@ pub(crate) struct DiffOptions {
     #[arg(value_name = "DIR")]
     pub(crate) root: PathBuf,
 
+    /// One checkpoint: its name, its UUID or the beginning of it, or `latest`
     #[arg(value_name = "A")]
     pub(crate) left: String,
 
+    /// The other one
     #[arg(value_name = "B")]
     pub(crate) right: String,
 
+    /// How to write it
     #[arg(long, short, value_enum, default_value_t)]
     pub(crate) format: ReportFormat,
 }
@@ -179,9 +187,11 @@ pub(crate) struct CatOptions {
     #[arg(value_name = "RELATION")]
     pub(crate) relation: String,
 
-    #[arg(long, short, value_name = "UUID|latest", default_value = LATEST)]
+    /// Its name, its UUID or the beginning of it, or `latest`
+    #[arg(long, short, value_name = "CHECKPOINT", default_value = LATEST)]
     pub(crate) checkpoint: String,
 
+    /// How to write it
     #[arg(long, short, value_enum, default_value_t)]
     pub(crate) format: RowsFormat,
 }
@@ -199,12 +209,15 @@ pub(crate) struct SqlOptions {
     #[arg(value_name = "DIR")]
     pub(crate) root: PathBuf,
 
+    /// A SELECT, in quotes
     #[arg(value_name = "QUERY")]
     pub(crate) query: String,
 
-    #[arg(long, short, value_name = "UUID|latest", default_value = LATEST)]
+    /// Its name, its UUID or the beginning of it, or `latest`
+    #[arg(long, short, value_name = "CHECKPOINT", default_value = LATEST)]
     pub(crate) checkpoint: String,
 
+    /// How to write it
     #[arg(long, short, value_enum, default_value_t)]
     pub(crate) format: RowsFormat,
 }
@@ -241,9 +254,11 @@ pub(crate) struct ExportOptions {
     #[arg(value_name = "RELATION")]
     pub(crate) relations: Vec<String>,
 
-    #[arg(long, short, value_name = "UUID|latest", default_value = LATEST)]
+    /// Its name, its UUID or the beginning of it, or `latest`
+    #[arg(long, short, value_name = "CHECKPOINT", default_value = LATEST)]
     pub(crate) checkpoint: String,
 
+    /// How to write it
     #[arg(long, short, value_enum, default_value_t)]
     pub(crate) format: ExportFormat,
 }
@@ -254,7 +269,8 @@ pub(crate) struct ChangeOptions {
     #[arg(value_name = "DIR")]
     pub(crate) root: PathBuf,
 
-    #[arg(value_name = "UUID|latest")]
+    /// Its name, its UUID or the beginning of it, or `latest`
+    #[arg(value_name = "CHECKPOINT")]
     pub(crate) checkpoint: String,
 }
 
@@ -267,7 +283,8 @@ pub(crate) struct NameOptions {
     #[arg(value_name = "DIR")]
     pub(crate) root: PathBuf,
 
-    #[arg(value_name = "UUID|latest")]
+    /// Its name, its UUID or the beginning of it, or `latest`
+    #[arg(value_name = "CHECKPOINT")]
     pub(crate) checkpoint: String,
 
     /// No other checkpoint may have it
@@ -284,7 +301,8 @@ pub(crate) struct RemoveOptions {
     #[arg(value_name = "DIR")]
     pub(crate) root: PathBuf,
 
-    #[arg(value_name = "UUID|latest")]
+    /// Its name, its UUID or the beginning of it, or `latest`
+    #[arg(value_name = "CHECKPOINT")]
     pub(crate) checkpoint: String,
 
     /// Also if it is the last usable one
@@ -310,7 +328,8 @@ pub(crate) struct ForkOptions {
     #[arg(value_name = "NEW_DIR")]
     pub(crate) target: PathBuf,
 
-    #[arg(long, short, value_name = "UUID|latest", default_value = LATEST)]
+    /// Its name, its UUID or the beginning of it, or `latest`
+    #[arg(long, short, value_name = "CHECKPOINT", default_value = LATEST)]
     pub(crate) checkpoint: String,
 }
 
@@ -335,6 +354,7 @@ pub(crate) struct CollectOptions {
     #[arg(long, value_name = "CHECKPOINTS", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) retain: Option<u16>,
 
+    /// How to write it
     #[arg(long, short, value_enum, default_value_t)]
     pub(crate) format: ReportFormat,
 }

@@ -5,6 +5,7 @@
 //! gone when they were needed.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
@@ -25,6 +26,8 @@ const FILTER_BYTES_USUAL: u64 = 2 << 10;
 pub struct BlockCache {
     blocks: Cache<BlockKey, Arc<Batch>, ByBytes>,
     filters: Cache<BlockKey, Arc<BlockFilter>, ByBytes>,
+    /// Files that lookups read much of, so that whoever steps need not look for them if there are none.
+    wanted: AtomicUsize,
 }
 
 #[derive(Clone)]
@@ -54,7 +57,21 @@ impl BlockCache {
         Arc::new(Self {
             blocks: Cache::with_weighter(items(half, BLOCK_BYTES_USUAL), half, ByBytes),
             filters: Cache::with_weighter(items(half, FILTER_BYTES_USUAL), half, ByBytes),
+            wanted: AtomicUsize::new(0),
         })
+    }
+
+    /// Some file should come into memory.
+    pub(crate) fn is_any_wanted(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed) > 0
+    }
+
+    pub(super) fn add_wanted(&self) {
+        self.wanted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn subtract_wanted(&self) {
+        self.wanted.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(super) fn block(&self, key: BlockKey) -> Option<Arc<Batch>> {

@@ -109,10 +109,12 @@ impl MergeService {
         self.state_files.as_ref()
     }
 
-    /// True if spines should write what they have in memory: [`relieve_memory`](crate::relieve_memory).
-    pub fn is_short_of_memory(&self) -> bool {
-        let budget = self.state_files().map(|state_files| &state_files.budget);
-        budget.is_some_and(|budget| budget.is_short_by(0))
+    /// True if [`balance_memory`](crate::balance_memory) has something to do: memory is short, or what is
+    /// in a file is wanted in memory.
+    pub fn is_out_of_balance(&self) -> bool {
+        self.state_files().is_some_and(|state_files| {
+            state_files.budget.is_short_by(0) || state_files.cache.is_any_wanted()
+        })
     }
 
     /// The fuel of one insert.

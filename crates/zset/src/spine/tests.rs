@@ -3,7 +3,7 @@ use crate::testing::{
     Case, Kind, Shelf, assert_same, cases, consolidated, delta, in_memory, schema, sum,
 };
 use crate::{Delta, RowHasher, write_run};
-use arrow::array::{Int64Array, RecordBatch};
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use proptest::prelude::*;
 
 fn contents(case: &Case, snapshot: &Snapshot) -> crate::testing::Reference {
@@ -34,7 +34,7 @@ fn check_spine(case: &Case, step: usize, merges: &MergeService) {
     let mut seen = vec![(spine.snapshot(), 0)];
     for (position, rows) in case.rows.chunks(step).enumerate() {
         spine.insert(case.batch(rows)).unwrap();
-        relieve_memory(&mut [&mut spine]).unwrap();
+        balance_memory(&mut [&mut spine]).unwrap();
         check_invariants(&spine);
         seen.push((
             spine.snapshot(),
@@ -179,6 +179,48 @@ fn check_checkpoints(steps: i64, succeeds: impl Fn(i64) -> bool) -> (usize, f64)
     (stood, written as f64 / (36 * ROWS) as f64)
 }
 
+/// As after a restart: what lookups read much of comes into memory, if there is room, and is not written
+/// again for that.
+#[test]
+fn files_that_lookups_read_much_of_come_into_memory() {
+    const ROWS: i64 = 3_000;
+    for (bytes_max, merges) in [
+        (usize::MAX, MergeService::inline(1_000)),
+        (usize::MAX, MergeService::thread("merge-test")),
+        (100_000, MergeService::inline(1_000)),
+    ] {
+        let shelf = Shelf::new(bytes_max);
+        let state_files = shelf.state_files.clone();
+        let merges = merges.with_state_files(state_files.clone());
+        let layout = number_layout();
+        let batch = numbers(&layout, 0..ROWS, 1);
+        let files = [shelf.place(0, &batch, 1)];
+        let mut spine = Spine::from_batches(Arc::clone(&layout), files, merges).unwrap();
+        assert_eq!(spine.snapshot().bytes(), 0);
+        let mut moves = 0;
+        for round in 0..400 {
+            let keys: ArrayRef = Arc::new(Int64Array::from(vec![(round * 37) % (2 * ROWS)]));
+            let hashes = layout.hasher.hash(std::slice::from_ref(&keys), 1);
+            let weights = spine.snapshot().key_weights(&hashes, &[keys]).unwrap();
+            assert_eq!(weights, [i64::from((round * 37) % (2 * ROWS) < ROWS)]);
+            moves += balance_memory(&mut [&mut spine]).unwrap().len();
+            check_invariants(&spine);
+            if bytes_max == usize::MAX && moves == 0 && round > 100 {
+                std::thread::sleep(std::time::Duration::from_millis(10));
+            }
+        }
+        let has_room = bytes_max == usize::MAX;
+        assert_eq!(moves, usize::from(has_room), "moved once");
+        assert_eq!(spine.snapshot().bytes() > 0, has_room);
+        assert_eq!(state_files.cache.is_any_wanted(), !has_room);
+        let only = spine.snapshot().batches().next().unwrap();
+        assert!(only.kept_as().iter().all(|part| part.memory_bytes() == 0));
+        drop((spine, only));
+        assert!(!state_files.cache.is_any_wanted());
+        assert_eq!(state_files.budget.bytes(), 0);
+    }
+}
+
 #[test]
 fn the_budget_of_memory_is_kept() {
     let bytes_max = 100_000;
@@ -195,7 +237,7 @@ fn the_budget_of_memory_is_kept() {
         spine
             .insert(numbers(&layout, step * 500..step * 500 + 1000, 1))
             .unwrap();
-        relieve_memory(&mut [&mut spine, &mut idle]).unwrap();
+        balance_memory(&mut [&mut spine, &mut idle]).unwrap();
         check_invariants(&spine);
         assert!(
             state_files.budget.bytes() <= bytes_max,
