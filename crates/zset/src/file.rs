@@ -234,8 +234,8 @@ impl FileBatch {
         blocks > 0 && blocks_read >= blocks.div_ceil(WANTED_SHARE)
     }
 
-    /// Its rows are in memory: lookups count from the beginning if they come back to the file.
-    pub(crate) fn set_loaded(&self) {
+    /// Its rows are elsewhere too: if lookups come back to the file they count from the beginning.
+    pub(crate) fn set_unwanted(&self) {
         let blocks_read = self.blocks_read.swap(0, Ordering::Relaxed);
         if self.is_read_much(blocks_read) {
             self.cache.subtract_wanted();
@@ -278,7 +278,7 @@ impl FileBatch {
 
 impl Drop for FileBatch {
     fn drop(&mut self) {
-        self.set_loaded();
+        self.set_unwanted();
         let blocks = self.index.get().map_or(self.filters, BlockIndex::blocks);
         (0..blocks).for_each(|block| self.cache.remove(self.block_key(block)));
     }

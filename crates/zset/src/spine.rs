@@ -259,8 +259,10 @@ impl Spine {
                 if let AnyBatch::Memory(merged) = &batch {
                     keep_parts(merged, &inputs);
                 }
-                if let [AnyBatch::File(file)] = inputs.as_slice() {
-                    file.set_loaded();
+                for input in &inputs {
+                    if let AnyBatch::File(file) = input {
+                        file.set_unwanted();
+                    }
                 }
                 self.merges.discard(inputs);
                 self.push(batch);
