@@ -14,7 +14,7 @@ use highwater_pipeline::settings::draw_hash_seed;
 use highwater_pipeline::{BootstrapPolicy, Definition, OpenedStorage, Pipeline, Settings};
 use highwater_server::{ServerState, await_approval, serve};
 use highwater_sql::Program;
-use highwater_storage::LocalDisk;
+use highwater_storage::{Kind, LocalDisk};
 use tokio::net::TcpListener;
 
 use crate::arguments::{Bootstrap, OutputFormat, RunOptions};
@@ -31,6 +31,10 @@ const BLOCKING_THREADS_MAX: usize = 4_096;
 
 /// Inputs without an end count as loaded after this long.
 const ENDLESS_PATIENCE: Duration = Duration::from_secs(3);
+
+/// A process that was killed holds its lock until the system has taken its memory apart, a second or so:
+/// `kill -9 …; highwater run …` is to go on.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 
 /// Runs a program.
 pub(crate) fn run(options: &RunOptions) -> Result<ExitCode> {
@@ -68,7 +72,20 @@ pub(crate) fn run(options: &RunOptions) -> Result<ExitCode> {
 
 /// Opens the directory of checkpoints and says what is there.
 fn open_storage(root: &Path) -> Result<OpenedStorage> {
-    let storage = OpenedStorage::open(Arc::new(LocalDisk), root)?;
+    let began = Instant::now();
+    let mut is_told = false;
+    let storage = loop {
+        match OpenedStorage::open(Arc::new(LocalDisk), root) {
+            Err(error) if error.kind() == Kind::Locked && began.elapsed() < LOCK_PATIENCE => {
+                if !is_told {
+                    eprintln!("{error}; waiting {LOCK_PATIENCE:?} for that");
+                    is_told = true;
+                }
+                std::thread::sleep(POLL);
+            }
+            opened => break opened?,
+        }
+    };
     for passed_over in storage.passed_over() {
         eprintln!("warning: checkpoint {passed_over}; it is kept, and the one before is used");
     }

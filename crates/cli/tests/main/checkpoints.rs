@@ -939,6 +939,36 @@ fn c16_beside_a_running_engine_one_reads_and_does_not_change() {
     assert_eq!(state.uuids(), uuids);
 }
 
+/// One that ends soon, as after `kill -9`, is waited for; one that goes on is named.
+#[test]
+fn c16_a_process_that_is_ending_is_waited_for() {
+    let state = State::new();
+    let start = || {
+        let child = Command::new(env!("CARGO_BIN_EXE_highwater"))
+            .args(["run", "--bind", "127.0.0.1:0", "--paused", "--storage"])
+            .args([state.root(), program_file()])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut running = Running(child);
+        let messages = BufReader::new(running.0.stderr.take().unwrap()).lines();
+        (running, messages.map(Result::unwrap))
+    };
+    let is_up = |line: &String| line.starts_with("serving ");
+    let (mut first, mut messages) = start();
+    messages.find(is_up).unwrap();
+    let process = format!("process {}", first.0.id());
+    let (mut refused, messages) = start();
+    assert_eq!(refused.0.wait().unwrap().code(), Some(1));
+    let said: Vec<String> = messages.collect();
+    assert_has(said.last().unwrap(), &["error", &process, "stop it"]);
+    let (_second, mut messages) = start();
+    assert_has(&messages.next().unwrap(), &[&process, "waiting"]);
+    first.0.kill().unwrap();
+    messages.find(is_up).unwrap();
+}
+
 #[test]
 fn help_teaches_by_examples() {
     let help = tool(Path::new(""), &["--help"]);
