@@ -87,13 +87,19 @@ impl Display {
 
 fn rates(inputs: &[InputProgress], seconds: f64) -> String {
     let rows: u64 = inputs.iter().map(|input| input.records).sum();
+    let new_rows: u64 = inputs.iter().map(new_records).sum();
     let ended = inputs.iter().filter(|input| input.end_of_input).count();
     format!(
         "{} rows ({} rows/s), {ended} of {} inputs at their end",
         HumanCount(rows),
-        HumanCount((rows as f64 / seconds) as u64),
+        HumanCount((new_rows as f64 / seconds) as u64),
         inputs.len()
     )
+}
+
+/// What came since the start.
+fn new_records(input: &InputProgress) -> u64 {
+    input.records.saturating_sub(input.restored_records)
 }
 
 fn new_bar(input: &InputProgress) -> ProgressBar {
@@ -125,6 +131,6 @@ fn update(bar: &ProgressBar, input: &InputProgress, seconds: f64) {
     bar.set_message(format!(
         "{} rows, {} rows/s{bad}",
         HumanCount(input.records),
-        HumanCount((input.records as f64 / seconds) as u64),
+        HumanCount((new_records(input) as f64 / seconds) as u64),
     ));
 }

@@ -36,7 +36,9 @@ pub struct NewInput {
 #[derive(Clone, Debug, PartialEq)]
 pub struct InputProgress {
     pub name: String,
+    /// All since the table was empty, and those of them that a checkpoint had.
     pub records: u64,
+    pub restored_records: u64,
     pub progress: Progress,
     pub end_of_input: bool,
     pub fatal_error: Option<String>,
@@ -52,6 +54,8 @@ pub(super) struct Input {
     pub(super) kind: InputKind,
     pub(super) paused: bool,
     pub(super) total_records: u64,
+    /// Those that the checkpoint had from which the pipeline went on.
+    pub(super) restored_records: u64,
     pub(super) total_bytes: u64,
     pub(super) buffered_records: u64,
     pub(super) buffered_bytes: u64,
@@ -143,6 +147,7 @@ impl Input {
             kind,
             paused: false,
             total_records: 0,
+            restored_records: 0,
             total_bytes: 0,
             buffered_records: 0,
             buffered_bytes: 0,
@@ -460,6 +465,7 @@ impl Controller {
             .map(|input| InputProgress {
                 name: input.name.clone(),
                 records: input.total_records,
+                restored_records: input.restored_records,
                 progress: input.progress,
                 end_of_input: input.end_of_input,
                 fatal_error: input.fatal_error.clone(),

@@ -161,6 +161,7 @@ impl Controller {
 impl Input {
     fn restore(&mut self, recorded: &RecordedInput, step: u64) {
         self.total_records = recorded.total_records;
+        self.restored_records = recorded.total_records;
         self.total_bytes = recorded.total_bytes;
         self.stepped_records = recorded.total_records;
         self.stepped_bytes = recorded.total_bytes;

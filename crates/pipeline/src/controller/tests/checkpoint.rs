@@ -445,6 +445,8 @@ fn a_record_makes_another_controller_go_on() {
     let actions = second.controller.begin_restored(contents, moment);
     second.perform(actions);
     assert!(second.started.is_empty(), "its input has ended");
+    let progress = second.controller.progress();
+    assert_eq!((progress[0].records, progress[0].restored_records), (5, 5));
     assert_eq!(second.published, record.steps);
     let (before, after) = (bench.stats(), second.stats());
     for (before, after) in before.inputs.iter().zip(&after.inputs) {
