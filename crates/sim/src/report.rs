@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::io::{self, Write};
 
 use crate::faults::Fault;
 
@@ -108,7 +109,8 @@ impl Report {
     /// # Panics
     /// If anything failed or nothing was tried.
     pub fn conclude(&self) {
-        println!("{self}");
+        // `println!` would be swallowed by a test that passes: a run is to show its figures.
+        let _ = writeln!(io::stdout(), "{self}");
         assert!(self.failed == 0, "{}", self.failures.join("\n\n"));
         assert!(self.crash_states > 0, "{}: nothing was tried", self.name);
     }
