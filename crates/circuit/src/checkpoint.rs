@@ -185,7 +185,7 @@ fn kept(worker: WorkerState) -> Kept {
     kept.collect()
 }
 
-/// Writes a worker's batches that are only in memory; the new files.
+/// Writes a worker's batches that are only in memory, or in a file whose sync failed; the new files.
 fn write(
     worker: &mut Kept,
     state_files: &StateFiles,
@@ -200,16 +200,22 @@ fn write(
     let mut new_files = Vec::new();
     let mut small = Vec::new();
     for part in worker.values_mut().flatten() {
-        let AnyBatch::Memory(run) = part else {
-            continue;
+        let run = match part {
+            AnyBatch::Memory(run) => run.clone(),
+            AnyBatch::File(batch) => {
+                let file = batch.file();
+                if file.is_poisoned() {
+                    new_files.push(file.rewrite(state_files.worker)?);
+                }
+                continue;
+            }
         };
-        let run = run.clone();
         if run.bytes() <= PACKED_BYTES_MAX {
             small.push((part, run));
             continue;
         }
         let file = write_run(files, state_files.worker, &run, cache)?;
-        new_files.push(Arc::clone(file.file()));
+        new_files.push(file.file());
         replace(part, &run, file);
         written(&run);
     }
@@ -222,7 +228,7 @@ fn write(
         written(run);
     }
     let packed = pack.finish(cache)?;
-    new_files.extend(packed.first().map(|first| Arc::clone(first.file())));
+    new_files.extend(packed.first().map(FileBatch::file));
     for ((part, run), file) in small.into_iter().zip(packed) {
         replace(part, &run, file);
     }
@@ -250,9 +256,9 @@ fn describe(
                 let message = "a batch was not written".to_owned();
                 return Err(highwater_zset::Error::Invalid(message));
             };
-            let name = part.file().name().to_owned();
-            files.entry(name).or_insert_with(|| Arc::clone(part.file()));
-            batches.push(part.location().clone());
+            let location = part.location();
+            files.insert(location.file.clone(), part.file());
+            batches.push(location);
         }
         spines.push(SavedSpine {
             operator,

@@ -14,9 +14,13 @@ mod followers;
 mod limits;
 #[path = "main/museum.rs"]
 mod museum;
+#[path = "main/refusing_disk.rs"]
+mod refusing_disk;
 #[path = "main/slow_disk.rs"]
 mod slow_disk;
 #[path = "main/steps.rs"]
 mod steps;
 #[path = "main/storage.rs"]
 mod storage;
+#[path = "main/stored.rs"]
+mod stored;

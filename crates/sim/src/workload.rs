@@ -396,11 +396,23 @@ impl Runner<'_> {
         let identifier = publication.identifier.clone();
         let outcome = checkpoint.publish(details(identifier, publication.retain));
         let outcome = self.finish(store, &published, outcome.map(|_| ()));
-        // A file whose sync failed is written anew: the keys of a failed checkpoint are given up.
         if outcome.is_err() {
-            self.held.retain(|_, held| !held.file.is_poisoned());
+            self.rewrite_poisoned();
         }
         outcome
+    }
+
+    /// Files whose sync failed are written again; what is refused for that too is given up.
+    fn rewrite_poisoned(&mut self) {
+        self.held.retain(|_, held| {
+            while held.file.is_poisoned() {
+                match held.file.rewrite(0) {
+                    Ok(file) => held.file = file,
+                    Err(_) => return false,
+                }
+            }
+            true
+        });
     }
 
     /// What the catalog may become: the new one must be there, the old ones as retention says.

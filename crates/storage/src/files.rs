@@ -10,7 +10,8 @@
 //!   set of owned files is told by [`Files::set_owned`], which the publication of a checkpoint calls
 //!   while it still holds the handles of all of its files.
 //! - I3: a file whose sync failed never counts as durable: every later sync of it fails too. The same
-//!   is true of a file whose name was to be made durable by a sync of names that failed.
+//!   is true of a file whose name was to be made durable by a sync of names that failed. Who needs the
+//!   contents has them written to another file ([`StoredFile::rewrite`]).
 //! - I4: a name is known to be in use before a file has it, so that who lists the root and asks
 //!   [`Files::in_use`] then never takes a file for garbage that somebody is about to hold.
 //!
@@ -18,7 +19,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use uuid::Uuid;
 
@@ -153,7 +154,9 @@ impl Files {
             file,
             size_bytes,
             digest,
-            sync: Mutex::new(SyncState::Durable),
+            is_durable: Mutex::new(true),
+            sync_failure: OnceLock::new(),
+            rewritten: OnceLock::new(),
         });
         registry
             .open
@@ -309,7 +312,9 @@ impl FileWriter {
             file: Arc::clone(&self.file),
             size_bytes: self.written_bytes,
             digest: self.digester.finish(),
-            sync: Mutex::new(SyncState::Pending),
+            is_durable: Mutex::new(false),
+            sync_failure: OnceLock::new(),
+            rewritten: OnceLock::new(),
         });
         let handle = Arc::downgrade(&stored);
         let mut registry = self.files.registry();
@@ -343,15 +348,13 @@ pub struct StoredFile {
     file: Arc<dyn DiskFile>,
     size_bytes: u64,
     digest: Digest,
-    sync: Mutex<SyncState>,
-}
-
-#[derive(Clone, Debug)]
-enum SyncState {
-    Pending,
-    Durable,
-    /// A sync failed: what is on disk is unknown, whatever a later sync says.
-    Poisoned(Error),
+    /// Held while a sync runs.
+    is_durable: Mutex<bool>,
+    /// A sync failed: what is on disk is unknown, whatever a later sync says. Not behind the mutex,
+    /// because who only asks must not wait for the disk.
+    sync_failure: OnceLock<Error>,
+    /// Where the contents are instead.
+    rewritten: OnceLock<Arc<StoredFile>>,
 }
 
 impl StoredFile {
@@ -397,34 +400,60 @@ impl StoredFile {
     /// # Errors
     /// If the system refuses, now or at an earlier try.
     pub fn sync(&self) -> Result<()> {
-        let mut state = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*state {
-            SyncState::Durable => return Ok(()),
-            SyncState::Poisoned(error) => return Err(error.clone()),
-            SyncState::Pending => {}
+        let mut is_durable = self
+            .is_durable
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if let Some(error) = self.sync_failure.get() {
+            return Err(error.clone());
         }
-        match self.file.sync() {
-            Ok(()) => {
-                *state = SyncState::Durable;
-                Ok(())
-            }
-            Err(error) => {
+        if !*is_durable {
+            let synced = self.file.sync();
+            synced.map_err(|error| {
                 let error = Error::io("sync", &self.path, error);
-                *state = SyncState::Poisoned(error.clone());
-                Err(error)
-            }
+                self.poison(&error);
+                error
+            })?;
+            *is_durable = true;
         }
+        Ok(())
     }
 
     fn poison(&self, error: &Error) {
-        let mut state = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
-        *state = SyncState::Poisoned(error.clone());
+        // The first reason stays.
+        let _ = self.sync_failure.set(error.clone());
     }
 
-    /// A sync failed: the contents must be written to another file.
+    /// A sync failed: what is to last must be in another file.
     pub fn is_poisoned(&self) -> bool {
-        let state = self.sync.lock().unwrap_or_else(PoisonError::into_inner);
-        matches!(&*state, SyncState::Poisoned(_))
+        self.sync_failure.get().is_some()
+    }
+
+    /// The file that [`Self::rewrite`] made.
+    pub fn rewritten(&self) -> Option<&Arc<StoredFile>> {
+        self.rewritten.get()
+    }
+
+    /// Copies the contents to a new file of a worker, for a file that is poisoned: the system may
+    /// still have in memory what the disk has not. Whoever holds this file finds the new one in
+    /// [`Self::rewritten`], and should let this one go.
+    ///
+    /// # Errors
+    /// If the contents are lost, which their digest shows, or the system refuses.
+    pub fn rewrite(&self, worker: usize) -> Result<Arc<StoredFile>> {
+        let mut copy = self.files.create(worker)?;
+        let mut offset = 0;
+        while offset < self.size_bytes {
+            let length = (self.size_bytes - offset).min(WRITE_BUFFER_BYTES as u64);
+            copy.write(&self.read(offset, length as usize)?)?;
+            offset += length;
+        }
+        let copy = copy.finish()?;
+        if copy.digest != self.digest {
+            let message = "has lost what was written to it: a sync of it failed";
+            return Err(Error::corrupt(&self.path, message));
+        }
+        Ok(Arc::clone(self.rewritten.get_or_init(|| copy)))
     }
 }
 

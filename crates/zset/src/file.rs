@@ -23,7 +23,7 @@ mod writer;
 
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use highwater_storage::{Error as StorageError, StoredFile};
 
@@ -51,7 +51,9 @@ pub struct FileBatch {
     /// Names its blocks in the cache.
     id: u64,
     layout: Arc<Layout>,
-    file: Arc<StoredFile>,
+    /// Another one later if its sync fails; a mutex, held to copy the handle.
+    file: Mutex<Arc<StoredFile>>,
+    /// With the name of the first file.
     location: BatchLocation,
     /// Read when it is first needed.
     index: OnceLock<BlockIndex>,
@@ -74,7 +76,7 @@ impl FileBatch {
         Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             layout,
-            file,
+            file: Mutex::new(file),
             location,
             index: OnceLock::new(),
             filters: 0,
@@ -113,11 +115,11 @@ impl FileBatch {
         };
         let mut restricted = Self::new(
             Arc::clone(&self.layout),
-            Arc::clone(&self.file),
+            self.file(),
             location,
             Arc::clone(&self.cache),
         );
-        let index = format::read_index(&self.file, &restricted.location, &self.layout)?;
+        let index = format::read_index(&self.file(), &restricted.location, &self.layout)?;
         let index = restricted.index.get_or_init(|| index);
         // Blocks inside the range count as a whole; those at its ends are read and cut.
         let mut rows = 0;
@@ -136,13 +138,21 @@ impl FileBatch {
         &self.layout
     }
 
-    pub fn file(&self) -> &Arc<StoredFile> {
-        &self.file
+    pub fn file(&self) -> Arc<StoredFile> {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        // The bytes are the same at the same places; the poisoned file goes with its last holder.
+        while let Some(rewritten) = file.rewritten().cloned() {
+            *file = rewritten;
+        }
+        Arc::clone(&file)
     }
 
     /// What the parent of the batch keeps, to open it again.
-    pub fn location(&self) -> &BatchLocation {
-        &self.location
+    pub fn location(&self) -> BatchLocation {
+        BatchLocation {
+            file: self.file().name().to_owned(),
+            ..self.location.clone()
+        }
     }
 
     /// Number of distinct rows.
@@ -179,7 +189,7 @@ impl FileBatch {
         if let Some(index) = self.index.get() {
             return Ok(index);
         }
-        let index = format::read_index(&self.file, &self.location, &self.layout)?;
+        let index = format::read_index(&self.file(), &self.location, &self.layout)?;
         // Whoever walks through the blocks relies on there being as many rows as the location says.
         let blocks = 0..index.blocks();
         let rows_max: usize = blocks.clone().map(|block| index.rows(block)).sum();
@@ -187,7 +197,7 @@ impl FileBatch {
         let cut_rows: usize = blocks.filter(is_cut).map(|block| index.rows(block)).sum();
         if !(rows_max - cut_rows..=rows_max).contains(&self.len()) {
             let message = format!("has up to {rows_max} rows, not {}", self.len());
-            return Err(StorageError::corrupt(self.file.path(), message).into());
+            return Err(StorageError::corrupt(self.file().path(), message).into());
         }
         Ok(self.index.get_or_init(|| index))
     }
@@ -257,7 +267,7 @@ impl FileBatch {
 
     fn read_block(&self, block: usize) -> Result<Batch> {
         let index = self.index()?;
-        let batch = format::read_block(&self.file, &self.location, &self.layout, index, block)?;
+        let batch = format::read_block(&self.file(), &self.location, &self.layout, index, block)?;
         if !self.is_cut(index, block) {
             return Ok(batch);
         }

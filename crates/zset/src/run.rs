@@ -112,10 +112,12 @@ impl Run {
         }
     }
 
-    /// The file that has all rows of this run, if it was written as a whole.
+    /// The file that has all rows of this run, if it was written as a whole and can be relied on.
     pub(crate) fn only_file(&self) -> Option<Arc<FileBatch>> {
         match self.parts().resolved().as_slice() {
-            [Part::Batch(AnyBatch::File(file))] => Some(Arc::clone(file)),
+            [Part::Batch(AnyBatch::File(file))] if !file.file().is_poisoned() => {
+                Some(Arc::clone(file))
+            }
             _ => None,
         }
     }

@@ -3,28 +3,23 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
-use highwater_connectors::clock::SystemClock;
-use highwater_pipeline::{OpenedStorage, Pipeline, Settings};
+use highwater_pipeline::{Pipeline, Settings};
 use highwater_sim::report::Report;
 use highwater_sim::{Bound, Fault, FaultPlan, SimDisk};
 use highwater_storage::LocalDisk;
 use highwater_zset::Delta;
 use tokio::task::JoinSet;
 
-use crate::bench::{
-    Program, TOTAL, completed, contents_of, definition, expected_total, push, rows_of, total_of,
-};
+use crate::bench::{Program, TOTAL, contents_of, expected_total, rows_of, total_of};
+use crate::stored::{self, checkpoint, insert, start_on};
 
 const ROOT: &str = "/state";
 
 fn settings(workers: usize) -> Settings {
     Settings {
         workers,
-        checkpoint_interval: None,
-        ..Settings::default()
+        ..stored::settings()
     }
 }
 
@@ -37,35 +32,18 @@ struct Saved {
     refused: u64,
 }
 
-fn open(disk: &SimDisk, workers: usize) -> Result<Pipeline, String> {
-    let disk = Arc::new(disk.clone());
-    let storage = OpenedStorage::open(disk, Path::new(ROOT)).map_err(|error| error.to_string())?;
-    let clock = Arc::new(SystemClock::new());
-    let definition = definition(&Program::default());
-    let started = Pipeline::start_on(definition, settings(workers), clock, storage);
-    started.map_err(|error| error.to_string())
+async fn open(disk: &SimDisk, workers: usize) -> Result<Pipeline, String> {
+    let program = Program::default();
+    start_on(disk.clone(), Path::new(ROOT), &program, settings(workers)).await
 }
 
 /// One round: some rows, a checkpoint; true if that is confirmed.
 async fn round(pipeline: &Pipeline, saved: &mut Saved, rows: i64) -> bool {
     let before = total_of(&pipeline.contents()).0;
-    let rows: Vec<_> = (before..before + rows).map(|id| (id, 10 * id, 1)).collect();
-    let input = pipeline.open_http_input(0, "api".to_owned()).await.unwrap();
-    push(&input, &rows).await;
-    completed(pipeline, &input).await;
-    let count = before + rows.len() as i64;
-    let sequence = pipeline.checkpoint().await.unwrap();
+    let count = before + rows;
+    insert(pipeline, before..count).await;
     saved.possible.insert(count);
-    let mut is_confirmed = false;
-    loop {
-        let status = pipeline.checkpoint_status(None).await.unwrap();
-        is_confirmed |= status.success == Some(sequence);
-        let failure = status.failure.map(|failure| failure.sequence_number);
-        if is_confirmed || failure == Some(sequence) {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    let is_confirmed = checkpoint(pipeline).await.is_ok();
     if is_confirmed {
         saved.confirmed = count;
         saved.possible.retain(|possible| *possible >= count);
@@ -78,10 +56,9 @@ async fn round(pipeline: &Pipeline, saved: &mut Saved, rows: i64) -> bool {
 async fn live(disk: &SimDisk, workers: usize, rounds: &[i64]) -> Saved {
     let mut saved = Saved::default();
     saved.possible.insert(0);
-    let Ok(pipeline) = open(disk, workers) else {
+    let Ok(pipeline) = open(disk, workers).await else {
         return saved;
     };
-    pipeline.resume().await.unwrap();
     for rows in rounds {
         let is_confirmed = round(&pipeline, &mut saved, *rows).await;
         if !is_confirmed && disk.is_stopped() {
@@ -96,8 +73,7 @@ async fn live(disk: &SimDisk, workers: usize, rounds: &[i64]) -> Saved {
 async fn recover(disk: &SimDisk, saved: &Saved, workers: usize) -> Result<(), String> {
     let mut found = saved.clone();
     for workers in [workers, 3 - workers] {
-        let pipeline = open(disk, workers)?;
-        pipeline.resume().await.unwrap();
+        let pipeline = open(disk, workers).await?;
         let total = contents_of(&pipeline.contents(), TOTAL);
         let [(values, 1)] = total.as_slice() else {
             return Err(format!("a total of {total:?}"));
@@ -220,18 +196,15 @@ async fn c13_every_checkpoint_restores_its_own_step() {
         });
         relations.collect::<Vec<_>>()
     };
-    let start = |root: &Path, workers: usize| {
-        let storage = OpenedStorage::open(Arc::new(LocalDisk), root).unwrap();
+    let start = async |root: &Path, workers: usize| {
         let settings = Settings {
             retained_checkpoints: 100,
             ..settings(workers)
         };
-        let clock = Arc::new(SystemClock::new());
-        let definition = definition(&Program::default());
-        Pipeline::start_on(definition, settings, clock, storage).unwrap()
+        let started = start_on(LocalDisk, root, &Program::default(), settings).await;
+        started.unwrap()
     };
-    let pipeline = start(&root, 2);
-    pipeline.resume().await.unwrap();
+    let pipeline = start(&root, 2).await;
     let mut states = Vec::new();
     let mut saved = Saved::default();
     for rows in [4, 1, 7, 2, 3, 1] {
@@ -244,7 +217,7 @@ async fn c13_every_checkpoint_restores_its_own_step() {
     for (number, (entry, expected)) in entries.iter().zip(&states).enumerate() {
         let fork = folder.path().join(format!("fork-{number}"));
         store.fork(entry.uuid(), &fork).unwrap();
-        let restored = start(&fork, 1 + number % 3);
+        let restored = start(&fork, 1 + number % 3).await;
         assert_eq!(&all(&restored), expected, "checkpoint {number}");
         restored.stop().await;
     }

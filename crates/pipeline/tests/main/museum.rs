@@ -10,24 +10,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use highwater_connectors::clock::SystemClock;
-use highwater_pipeline::{OpenedStorage, Pipeline, Settings};
+use highwater_pipeline::{Pipeline, Settings};
 use highwater_storage::{CheckpointDetails, LocalDisk, Store, paths};
 use serde_json::{Value, json};
 
-use crate::bench::{Program, TOTAL, definition, eventually, push, rows_of};
+use crate::bench::{Program, TOTAL, eventually, push, rows_of};
+use crate::stored::{settings, start_on};
 
 const WORKERS: usize = 2;
 
-fn start(program: &Program, root: &Path) -> Result<Pipeline, String> {
-    let storage = OpenedStorage::open(Arc::new(LocalDisk), root).map_err(|it| it.to_string())?;
+async fn start(program: &Program, root: &Path) -> Result<Pipeline, String> {
     let settings = Settings {
         workers: WORKERS,
-        checkpoint_interval: None,
-        ..Settings::default()
+        ..settings()
     };
-    let clock = Arc::new(SystemClock::new());
-    Pipeline::start_on(definition(program), settings, clock, storage).map_err(|it| it.to_string())
+    start_on(LocalDisk, root, program, settings).await
 }
 
 /// Writes the newest checkpoint again, with its state files as `change` leaves them.
@@ -88,8 +85,7 @@ impl Scene {
 
     /// Rows from HTTP and from the file, then a checkpoint and the end.
     async fn first_life(&self) {
-        let pipeline = start(&self.program, &self.root()).unwrap();
-        pipeline.resume().await.unwrap();
+        let pipeline = start(&self.program, &self.root()).await.unwrap();
         let rows = (0..40).map(|id| (id, 1, 1)).collect();
         insert(&pipeline, rows).await.unwrap();
         eventually("the file is read", || async {
@@ -103,11 +99,10 @@ impl Scene {
     /// What the judges find wrong with the life that follows; empty if nothing.
     async fn second_life(&self) -> Vec<String> {
         let mut wrong = Vec::new();
-        let pipeline = match start(&self.program, &self.root()) {
+        let pipeline = match start(&self.program, &self.root()).await {
             Ok(pipeline) => pipeline,
             Err(error) => return vec![error],
         };
-        pipeline.resume().await.unwrap();
         let mut judge = |what: &str, found: String, expected: String| {
             if found != expected {
                 wrong.push(format!("{what}: {found}, not {expected}"));

@@ -4,13 +4,13 @@ use std::io;
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
 
-use highwater_connectors::clock::SystemClock;
-use highwater_pipeline::{OpenedStorage, Pipeline, Settings};
+use highwater_pipeline::OpenedStorage;
 use highwater_storage::disk::{DirectoryEntry, DiskFile, Lock};
 use highwater_storage::{Disk, LocalDisk};
 use highwater_types::checkpoint::CheckpointActivity;
 
-use crate::bench::{Program, completed, definition, eventually, push, total_of};
+use crate::bench::{Program, completed, eventually, push, total_of};
+use crate::stored::{settings, start_on};
 
 /// Writes wait while it is held.
 #[derive(Debug, Default)]
@@ -109,16 +109,9 @@ impl DiskFile for HeldFile {
 async fn p6_steps_go_on_while_a_checkpoint_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let hold = Arc::new(Hold::default());
-    let disk = Arc::new(HeldDisk(Arc::clone(&hold)));
-    let storage = OpenedStorage::open(disk, folder.path()).unwrap();
-    let settings = Settings {
-        checkpoint_interval: None,
-        ..Settings::default()
-    };
-    let clock = Arc::new(SystemClock::new());
-    let definition = definition(&Program::default());
-    let pipeline = Pipeline::start_on(definition, settings, clock, storage).unwrap();
-    pipeline.resume().await.unwrap();
+    let disk = HeldDisk(Arc::clone(&hold));
+    let started = start_on(disk, folder.path(), &Program::default(), settings()).await;
+    let pipeline = started.unwrap();
     let input = pipeline.open_http_input(0, "api".to_owned()).await.unwrap();
     push(&input, &[(0, 100, 1)]).await;
     completed(&pipeline, &input).await;

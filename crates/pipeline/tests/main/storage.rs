@@ -5,7 +5,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use highwater_connectors::clock::SystemClock;
 use highwater_pipeline::{BootstrapPolicy, Error, OpenedStorage, Pipeline, Settings};
 use highwater_storage::{Kind, LocalDisk};
 use highwater_types::checkpoint::CheckpointActivity;
@@ -13,21 +12,11 @@ use highwater_types::checkpoint::CheckpointActivity;
 use crate::bench::{
     COPY, Program, completed, contents_of, definition, eventually, expected_total, push, total_of,
 };
+use crate::stored::{checkpoint, insert, settings, start_on};
 
-fn settings() -> Settings {
-    Settings {
-        checkpoint_interval: None,
-        ..Settings::default()
-    }
-}
-
-/// Starts and runs; [`killed`] or [`suspended`] ends it.
+/// [`killed`] or [`suspended`] ends it.
 async fn start(program: &Program, settings: Settings, root: &Path) -> Pipeline {
-    let storage = OpenedStorage::open(Arc::new(LocalDisk), root).unwrap();
-    let clock = Arc::new(SystemClock::new());
-    let pipeline = Pipeline::start_on(definition(program), settings, clock, storage).unwrap();
-    pipeline.resume().await.unwrap();
-    pipeline
+    start_on(LocalDisk, root, program, settings).await.unwrap()
 }
 
 /// Nothing is saved any more: all that a kill would leave is left.
@@ -40,23 +29,8 @@ async fn suspended(pipeline: Pipeline) {
     pipeline.ended().await;
 }
 
-/// A checkpoint that covers everything so far.
 async fn checkpointed(pipeline: &Pipeline) {
-    let sequence = pipeline.checkpoint().await.unwrap();
-    eventually("the checkpoint is complete", || async {
-        let status = pipeline.checkpoint_status(None).await.unwrap();
-        assert_eq!(status.failure, None);
-        status.success >= Some(sequence)
-    })
-    .await;
-}
-
-/// Inserts accounts `ids`, each with a balance of ten times its id.
-async fn insert(pipeline: &Pipeline, ids: std::ops::Range<i64>) {
-    let rows: Vec<_> = ids.map(|id| (id, 10 * id, 1)).collect();
-    let input = pipeline.open_http_input(0, "api".to_owned()).await.unwrap();
-    push(&input, &rows).await;
-    completed(pipeline, &input).await;
+    checkpoint(pipeline).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -232,46 +206,6 @@ async fn p5_an_idle_pipeline_writes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn p8_a_disk_that_refuses_fails_the_checkpoint_and_not_the_pipeline() {
-    use std::os::unix::fs::PermissionsExt;
-    let folder = tempfile::tempdir().unwrap();
-    let root = folder.path().join("state");
-    let pipeline = start(&Program::default(), settings(), &root).await;
-    insert(&pipeline, 0..3).await;
-    let refuses = |refuses: bool| {
-        let mode = if refuses { 0o500 } else { 0o700 };
-        fs::set_permissions(&root, fs::Permissions::from_mode(mode)).unwrap();
-    };
-    refuses(true);
-    // The superuser may write everywhere.
-    if fs::write(root.join("probe"), b"").is_ok() {
-        fs::remove_file(root.join("probe")).unwrap();
-        refuses(false);
-        killed(pipeline).await;
-        return;
-    }
-    let sequence = pipeline.checkpoint().await.unwrap();
-    eventually("the checkpoint has failed", || async {
-        let status = pipeline.checkpoint_status(None).await.unwrap();
-        status
-            .failure
-            .is_some_and(|failure| failure.sequence_number == sequence)
-    })
-    .await;
-    insert(&pipeline, 3..5).await;
-    refuses(false);
-    let sequence = pipeline.checkpoint().await.unwrap();
-    eventually("the next one succeeds", || async {
-        pipeline.checkpoint_status(None).await.unwrap().success == Some(sequence)
-    })
-    .await;
-    killed(pipeline).await;
-    let pipeline = start(&Program::default(), settings(), &root).await;
-    assert_eq!(total_of(&pipeline.contents()), expected_total(5));
-    killed(pipeline).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn p9_the_status_of_another_run_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let pipeline = start(&Program::default(), settings(), folder.path()).await;
@@ -367,13 +301,14 @@ async fn c14_a_changed_program_goes_on_by_policy() {
         bootstrap: BootstrapPolicy::Reject,
         ..settings()
     };
-    let clock = Arc::new(SystemClock::new());
-    let error = Pipeline::start_on(definition(&changed), reject, clock.clone(), storage).err();
-    let error = error.expect("it is refused").to_string();
+    drop(storage);
+    let started = start_on(LocalDisk, folder.path(), &changed, reject).await;
+    let error = started.err();
+    let error = error.expect("it is refused");
     assert!(error.contains("new views: single"), "{error}");
-    let storage = OpenedStorage::open(Arc::new(LocalDisk), folder.path()).unwrap();
-    let error = Pipeline::start_on(definition(&changed), settings(), clock, storage).err();
-    let error = error.expect("the log was not kept").to_string();
+    let started = start_on(LocalDisk, folder.path(), &changed, settings()).await;
+    let error = started.err();
+    let error = error.expect("the log was not kept");
     assert!(error.contains("table log"), "{error}");
     // Nothing was lost by trying.
     let pipeline = start(&Program::default(), settings(), folder.path()).await;

@@ -16,17 +16,19 @@ use highwater_zset::RowHasher;
 
 use crate::definition::definition;
 use crate::error::{ApiError, ApiResult};
+use crate::extract::Body;
 use crate::state::ServerState;
 
 /// Compares a program with the one that runs: tables, views and connectors, and the stored rows that new
 /// and changed views would be computed from, as of the last checkpoint.
 #[utoipa::path(post, path = "/diff", tag = "Checkpoints", request_body = DiffRequest, responses(
     (status = 200, body = PipelineDiff),
-    (status = 400, description = "`InvalidNewProgramSql`: the new program does not compile", body = ErrorResponse),
+    (status = 400, description = "`InvalidNewProgramSql`: the new program does not compile; \
+        `InvalidParam`: the body is not what it should be", body = ErrorResponse),
 ))]
 pub(crate) async fn diff(
     State(state): State<ServerState>,
-    Json(request): Json<DiffRequest>,
+    Body(request): Body<DiffRequest>,
 ) -> ApiResult<Json<PipelineDiff>> {
     let Some(text) = request.program_code else {
         return Ok(Json(PipelineDiff {

@@ -189,6 +189,8 @@ fn a_difference_is_told_beforehand_and_new_views_are_computed() {
     served
         .post_json("/diff", &bad)
         .error(400, "InvalidNewProgramSql");
+    served.post_json("/diff", "{").error(400, "InvalidParam");
+    served.post("/diff", "{}").error(400, "InvalidParam");
     drop(served);
     let served = serve_stored(&changed, folder.path());
     let rows = served.query("SELECT odd, x FROM w ORDER BY odd");

@@ -86,6 +86,47 @@ fn i3_a_failed_sync_is_not_made_good_by_a_second_one() {
 }
 
 #[test]
+fn i3_what_a_poisoned_file_has_is_written_to_another_one() {
+    let (disk, files) = files();
+    let mut writer = files.create(1).unwrap();
+    let bytes: Vec<u8> = (0..3 << 20).map(|byte: u32| (byte >> 3) as u8).collect();
+    writer.write(&bytes).unwrap();
+    let file = writer.finish().unwrap();
+    let name = file.name().to_owned();
+    disk.set_fault(Some(Fault::Before(disk.calls())));
+    file.sync().unwrap_err();
+    // It may take several attempts.
+    let calls = disk.calls();
+    disk.set_fault(Some(Fault::Before(calls + 3)));
+    file.rewrite(2).unwrap_err();
+    assert!(file.rewritten().is_none());
+    assert_eq!(disk.paths(), [Path::new("/").join(&name)]);
+    let copy = file.rewrite(2).unwrap();
+    assert!(copy.name().starts_with("w2-"));
+    assert_eq!(copy.read(0, bytes.len()).unwrap(), bytes);
+    assert!(Arc::ptr_eq(file.rewritten().unwrap(), &copy));
+    copy.sync().unwrap();
+    drop(file);
+    assert!(!is_there(&disk, &name) && is_there(&disk, copy.name()));
+}
+
+#[test]
+fn i3_what_a_failed_sync_has_lost_is_not_written_again() {
+    let (disk, files) = files();
+    let mut writer = files.create(1).unwrap();
+    writer.write(b"abc").unwrap();
+    let file = writer.finish().unwrap();
+    disk.set_fault(Some(Fault::Before(disk.calls())));
+    file.sync().unwrap_err();
+    disk.set_bytes(file.path(), b"ab\0".to_vec());
+    let error = file.rewrite(1).unwrap_err();
+    assert_eq!(error.kind(), Kind::Corrupt);
+    assert!(error.to_string().contains(file.name()), "{error}");
+    assert!(error.to_string().contains("sync of it failed"), "{error}");
+    assert_eq!(disk.paths(), [file.path()]);
+}
+
+#[test]
 fn i4_a_file_is_in_use_before_it_has_its_name() {
     let (disk, files) = files();
     let writer = files.create(0).unwrap();

@@ -85,10 +85,10 @@ proptest! {
         prop_assert_eq!(shelf.files().len(), 1);
         for (batch, packed) in batches.iter().zip(packed) {
             // As its parent would open it.
-            let location = serde_json::to_string(packed.location()).unwrap();
+            let location = serde_json::to_string(&packed.location()).unwrap();
             let opened = FileBatch::new(
                 Arc::clone(packed.layout()),
-                Arc::clone(packed.file()),
+                packed.file(),
                 serde_json::from_str(&location).unwrap(),
                 Arc::clone(&state_files.cache),
             );
@@ -103,12 +103,12 @@ proptest! {
         let shelf = Shelf::new(0);
         let AnyBatch::File(file) = shelf.place(0, &batch, 1) else { return Ok(()) };
         let hasher = batch.layout().hasher;
-        let layout = FileBatch::stored_layout(file.file(), file.location(), hasher).unwrap();
+        let layout = FileBatch::stored_layout(&file.file(), &file.location(), hasher).unwrap();
         prop_assert_eq!(&layout, batch.layout().as_ref());
         let reopened = FileBatch::new(
             Arc::new(layout),
-            Arc::clone(file.file()),
-            file.location().clone(),
+            file.file(),
+            file.location(),
             BlockCache::new(0),
         );
         assert_same(&in_memory(&AnyBatch::File(Arc::new(reopened))), &batch);
@@ -141,12 +141,13 @@ proptest! {
 
 /// Reading damaged bytes is an error that names the file, or gives what was written.
 fn check_damaged(file: &FileBatch, bytes: &[u8], batch: &Batch) {
-    let path = file.file().path();
+    let stored = file.file();
+    let path = stored.path();
     std::fs::write(path, bytes).unwrap();
     let reread = FileBatch::new(
         Arc::clone(file.layout()),
-        Arc::clone(file.file()),
-        file.location().clone(),
+        file.file(),
+        file.location(),
         BlockCache::new(0),
     );
     let read = || -> Result<Vec<Arc<Batch>>> {
@@ -228,13 +229,13 @@ fn a_newer_version_and_another_layout_are_refused() {
         .unwrap();
     bytes[version] = b'9';
     std::fs::write(file.file().path(), &bytes).unwrap();
-    let mut location = file.location().clone();
+    let mut location = file.location();
     let tail = bytes.len() - location.tail_length as usize;
     location.tail_checksum = highwater_storage::digest::checksum(&bytes[tail..]);
     let open = |layout: &Arc<Layout>, location: &BatchLocation| {
         FileBatch::new(
             Arc::clone(layout),
-            Arc::clone(file.file()),
+            file.file(),
             location.clone(),
             BlockCache::new(0),
         )
@@ -257,8 +258,8 @@ fn a_newer_version_and_another_layout_are_refused() {
     );
     let other = FileBatch::new(
         Arc::new(other),
-        Arc::clone(intact.file()),
-        intact.location().clone(),
+        intact.file(),
+        intact.location(),
         BlockCache::new(0),
     );
     let error = other.blocks().unwrap_err();
@@ -281,7 +282,7 @@ fn columns_of_one_name_are_told_apart_in_the_file() {
     let AnyBatch::File(file) = shelf.place(0, &batch, 1) else {
         panic!("it is stored");
     };
-    let stored = FileBatch::stored_layout(file.file(), file.location(), written.hasher).unwrap();
+    let stored = FileBatch::stored_layout(&file.file(), &file.location(), written.hasher).unwrap();
     assert_eq!(stored, *layout(["a", "a#1"]));
 }
 
@@ -293,11 +294,11 @@ fn fewer_rows_than_the_checkpoint_says_are_noticed() {
     };
     let location = BatchLocation {
         rows: file.location().rows + 1,
-        ..file.location().clone()
+        ..file.location()
     };
     let other = FileBatch::new(
         Arc::clone(file.layout()),
-        Arc::clone(file.file()),
+        file.file(),
         location,
         BlockCache::new(0),
     );
@@ -306,9 +307,9 @@ fn fewer_rows_than_the_checkpoint_says_are_noticed() {
         error.to_string().contains("has up to 40 rows, not 41"),
         "{error}"
     );
-    let mut location = file.location().clone();
+    let mut location = file.location();
     location.tail_checksum ^= 1;
-    let layout = FileBatch::stored_layout(file.file(), &location, batch.layout().hasher);
+    let layout = FileBatch::stored_layout(&file.file(), &location, batch.layout().hasher);
     let error = layout.unwrap_err();
     assert!(error.to_string().contains("block index"), "{error}");
 }
@@ -326,8 +327,8 @@ fn another_seed_is_noticed() {
     );
     let other = FileBatch::new(
         Arc::new(other),
-        Arc::clone(file.file()),
-        file.location().clone(),
+        file.file(),
+        file.location(),
         BlockCache::new(0),
     );
     let error = other.block_once(0).unwrap_err();
@@ -380,8 +381,8 @@ fn what_is_not_there_is_not_read() {
     // Opened again, blocks are read once, and then known.
     let opened = FileBatch::new(
         Arc::clone(written.layout()),
-        Arc::clone(written.file()),
-        written.location().clone(),
+        written.file(),
+        written.location(),
         Arc::clone(&state_files.cache),
     );
     drop(written);

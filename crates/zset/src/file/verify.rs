@@ -37,6 +37,6 @@ impl FileBatch {
     }
 
     fn corrupt(&self, message: String) -> Error {
-        StorageError::corrupt(self.file.path(), message).into()
+        StorageError::corrupt(self.file().path(), message).into()
     }
 }
