@@ -17,7 +17,7 @@ use crate::enumeration::Harness;
 use crate::faults::FaultPlan;
 use crate::model::Model;
 use crate::mutants::{FileKind, kind};
-use crate::oracle::{STORAGE_ROOT, items, panic_text};
+use crate::oracle::{STORAGE_ROOT, items, open_store, panic_text};
 use crate::sim_disk::SimDisk;
 use crate::workload::scripts;
 
@@ -163,7 +163,7 @@ struct Case<'a> {
 
 impl Case<'_> {
     fn judge(&self, disk: &SimDisk) -> Result<&'static str, String> {
-        let opened = Store::open((self.harness.door)(disk.clone()), Path::new(STORAGE_ROOT));
+        let opened = open_store((self.harness.door)(disk.clone()), Path::new(STORAGE_ROOT));
         let store = match opened {
             Err(error) => {
                 self.check_named(&error)?;

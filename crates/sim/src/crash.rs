@@ -153,7 +153,7 @@ impl Crash {
 
     /// The disk of these choices.
     pub fn state(&self, choices: Vec<usize>) -> CrashState {
-        let mut world = World::default();
+        let mut world = self.world.emptied();
         let names = self.names_after(&choices);
         let fates = self.fates(&choices);
         let mut copies = BTreeMap::from([(ROOT, ROOT)]);

@@ -4,13 +4,12 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use highwater_storage::Store;
 use uuid::Uuid;
 
 use crate::corruption::Specimen;
 use crate::enumeration::Harness;
 use crate::faults::{Fault, FaultPlan};
-use crate::oracle::{Oracle, STORAGE_ROOT, items, panic_text};
+use crate::oracle::{Oracle, STORAGE_ROOT, items, open_store, panic_text};
 use crate::sim_disk::SimDisk;
 
 /// Where the fork goes.
@@ -59,7 +58,7 @@ impl Harness {
     fn fork(&mut self, specimen: &Specimen, uuid: Uuid, plan: FaultPlan) -> Attempt {
         let disk = specimen.disk().kill();
         disk.set_plan(plan);
-        let opened = Store::open((self.door)(disk.clone()), Path::new(STORAGE_ROOT));
+        let opened = open_store((self.door)(disk.clone()), Path::new(STORAGE_ROOT));
         let forked = opened.and_then(|store| store.fork(uuid, Path::new(TARGET)));
         self.report.cases += 1;
         self.report.count_fired(&disk.fired());
@@ -113,7 +112,7 @@ fn judge_target(
     uuid: Uuid,
     is_promised: bool,
 ) -> Result<&'static str, String> {
-    let opened = Store::open((oracle.door)(disk.clone()), Path::new(TARGET));
+    let opened = open_store((oracle.door)(disk.clone()), Path::new(TARGET));
     let store = match opened {
         Ok(store) => store,
         Err(error) if is_promised => return Err(format!("the fork cannot be opened: {error}")),

@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use highwater_storage::{Kind, Store};
+use highwater_storage::Kind;
 
 use crate::corruption::Damage;
 use crate::enumeration::Harness;
 use crate::faults::Fault;
 use crate::mutants::Mutant;
-use crate::oracle::STORAGE_ROOT;
+use crate::oracle::{STORAGE_ROOT, open_store};
 use crate::workload::{prepared_disk, scripts};
 
 impl Harness {
@@ -43,9 +43,9 @@ impl Harness {
     pub fn second_process(&mut self) {
         let (disk, _) = prepared_disk(false);
         let root = Path::new(STORAGE_ROOT);
-        let first = Store::open((self.door)(disk.clone()), root);
+        let first = open_store((self.door)(disk.clone()), root);
         let before = disk.changing_calls();
-        let second = Store::open((self.door)(disk.other_process()), root);
+        let second = open_store((self.door)(disk.other_process()), root);
         let changes = disk.changing_calls() - before;
         self.report.cases += 1;
         self.report.crash_states += 1;
@@ -64,7 +64,7 @@ impl Harness {
         };
         drop((first, second));
         let violation = violation.or_else(|| {
-            let third = Store::open((self.door)(disk.other_process()), root);
+            let third = open_store((self.door)(disk.other_process()), root);
             third
                 .err()
                 .map(|error| format!("after the first one ended: {error}"))

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use highwater_storage::disk::{DirectoryEntry, Disk, DiskFile, EntryKind, Lock, LockGuard};
 use highwater_storage::paths::{self, RootName, root_name};
+use uuid::Uuid;
 
 use crate::sim_disk::SimDisk;
 
@@ -324,6 +325,10 @@ impl Disk for MutantDisk {
 
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
         self.inner.free_bytes(path)
+    }
+
+    fn draw_uuid(&self) -> Uuid {
+        self.inner.draw_uuid()
     }
 }
 

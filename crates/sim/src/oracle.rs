@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use highwater_storage::disk::Disk;
-use highwater_storage::{Error, Store, paths};
+use highwater_storage::{Error, Store, StoreOptions, paths};
 use uuid::Uuid;
 
 use crate::model::{Item, List, Model};
@@ -20,6 +20,17 @@ use crate::workload;
 
 /// Where the storage is on the simulated disk.
 pub const STORAGE_ROOT: &str = "/data/storage";
+
+/// The engine's store. It is always the same time, so that files are as long in every run.
+pub(crate) fn open_store(disk: Arc<dyn Disk>, root: &Path) -> highwater_storage::Result<Store> {
+    Store::open_with(disk, root, options())
+}
+
+fn options() -> StoreOptions {
+    StoreOptions {
+        clock: Arc::new(Default::default),
+    }
+}
 
 /// What stands between the engine and the simulated disk: nothing, or a planted bug.
 pub type Door = Arc<dyn Fn(SimDisk) -> Arc<dyn Disk> + Send + Sync>;
@@ -95,7 +106,7 @@ impl Oracle<'_> {
     /// Whoever only looks sees a possible list, or nothing, and leaves everything as it is.
     fn look_without_touching(&self, disk: &SimDisk, root: &Path) -> Result<(), String> {
         let before = disk.changing_calls();
-        let looked = Store::open_read_only((self.door)(disk.clone()), root);
+        let looked = Store::open_read_only_with((self.door)(disk.clone()), root, options());
         if let Ok(store) = looked {
             self.model.check(&items(&store))?;
             for item in items(&store) {
@@ -228,7 +239,7 @@ pub fn items(store: &Store) -> List {
 }
 
 fn open(door: &Door, disk: &SimDisk) -> Result<Store, String> {
-    let opened = Store::open(door(disk.clone()), Path::new(STORAGE_ROOT));
+    let opened = open_store(door(disk.clone()), Path::new(STORAGE_ROOT));
     opened.map_err(|error| told("open", &error))
 }
 

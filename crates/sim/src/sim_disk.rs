@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use highwater_storage::disk::{DirectoryEntry, Disk, DiskFile, EntryKind, Lock, LockGuard};
+use uuid::Uuid;
 
 use crate::crash::Crash;
 use crate::faults::{Fault, FaultPlan, Faults, not_writable};
@@ -457,6 +458,10 @@ impl Disk for SimDisk {
             shared.world.find(path)?;
             Ok(shared.free_bytes())
         })
+    }
+
+    fn draw_uuid(&self) -> Uuid {
+        self.shared().world.draw_uuid()
     }
 }
 

@@ -1,10 +1,9 @@
 //! What was asked of a disk, call by call.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use highwater_storage::digest::checksum;
-use uuid::Uuid;
 
 use crate::faults::Fault;
 
@@ -76,53 +75,8 @@ impl fmt::Display for Call {
     }
 }
 
-/// Hash of the calls. Uuids count by the order in which they first appear, since they are drawn
-/// anew in every run; lengths do not count, since times are written with as many digits as needed.
-pub fn shape(calls: &[Call]) -> u64 {
-    let mut seen = Vec::new();
-    let mut text = String::new();
-    for call in calls {
-        let to = call
-            .to
-            .as_deref()
-            .map_or_else(String::new, |to| normalized(to, &mut seen));
-        let path = normalized(&call.path, &mut seen);
-        text.push_str(&format!(
-            "{:?} {path} {to} {:?} {}\n",
-            call.kind, call.fault, call.is_ok
-        ));
-    }
-    checksum(text.as_bytes())
-}
-
-/// Hash of the calls, uuids and lengths included.
+/// Hash of the calls: of equal ones if the runs are.
 pub fn hash(calls: &[Call]) -> u64 {
     let lines: Vec<String> = calls.iter().map(Call::to_string).collect();
     checksum(lines.join("\n").as_bytes())
-}
-
-const UUID_CHARS: usize = 36;
-
-fn normalized(path: &Path, seen: &mut Vec<Uuid>) -> String {
-    let text = path.to_string_lossy();
-    let mut result = String::new();
-    let mut rest = text.as_ref();
-    while let Some(next) = rest.chars().next() {
-        let candidate = rest
-            .get(..UUID_CHARS)
-            .and_then(|text| Uuid::try_parse(text).ok());
-        if let Some(uuid) = candidate {
-            let place = seen.iter().position(|known| *known == uuid);
-            let place = place.unwrap_or_else(|| {
-                seen.push(uuid);
-                seen.len() - 1
-            });
-            result.push_str(&format!("#{place}"));
-            rest = &rest[UUID_CHARS..];
-        } else {
-            result.push(next);
-            rest = &rest[next.len_utf8()..];
-        }
-    }
-    result
 }

@@ -13,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use uuid::Uuid;
 
 use crate::model::{Contents, Item, List, Model, Range};
-use crate::oracle::{Door, STORAGE_ROOT, complaint_about, items};
+use crate::oracle::{Door, STORAGE_ROOT, complaint_about, items, open_store};
 use crate::sim_disk::SimDisk;
 
 pub mod scripts;
@@ -116,7 +116,7 @@ pub fn prepared_disk(has_new_root: bool) -> (SimDisk, BTreeMap<PathBuf, Vec<u8>>
     let mut foreign = vec![root.with_file_name("beside.txt")];
     disk.plant_dir(root.parent().unwrap_or(root));
     if !has_new_root {
-        let opened = Store::open(Arc::new(disk.clone()), root);
+        let opened = open_store(Arc::new(disk.clone()), root);
         drop(opened.expect("a new root"));
         disk = disk.crash().everything().disk;
         foreign.extend(inside.iter().map(|name| root.join(name)));
@@ -234,7 +234,7 @@ type Outcome = Result<(), Error>;
 
 impl Runner<'_> {
     fn open(&mut self) {
-        match Store::open((self.door)(self.disk.clone()), Path::new(STORAGE_ROOT)) {
+        match open_store((self.door)(self.disk.clone()), Path::new(STORAGE_ROOT)) {
             Ok(store) => {
                 let list = items(&store);
                 self.note(|model| model.check(&list));

@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Component, Path};
 
+use uuid::{Builder, Uuid};
+
 pub(crate) use content::Content;
 pub use content::{Fate, SECTOR_BYTES};
 
@@ -58,6 +60,7 @@ pub(crate) struct World {
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     pub(crate) log: Vec<NameOperation>,
     next_node: NodeId,
+    uuids_drawn: u64,
 }
 
 /// Where a path leads: the folder and the last name.
@@ -72,6 +75,7 @@ impl Default for World {
             nodes: BTreeMap::from([(ROOT, Node::Directory(Names::default()))]),
             log: Vec::new(),
             next_node: ROOT + 1,
+            uuids_drawn: 0,
         }
     }
 }
@@ -81,6 +85,20 @@ pub(crate) fn error(kind: io::ErrorKind) -> io::Error {
 }
 
 impl World {
+    /// Nothing is there any more, and no uuid that was drawn is drawn again.
+    pub(crate) fn emptied(&self) -> Self {
+        Self {
+            uuids_drawn: self.uuids_drawn,
+            ..Self::default()
+        }
+    }
+
+    /// Of version 7, in which the numbers are times.
+    pub(crate) fn draw_uuid(&mut self) -> Uuid {
+        self.uuids_drawn += 1;
+        Builder::from_unix_timestamp_millis(self.uuids_drawn, &[0; 10]).into_uuid()
+    }
+
     pub(crate) fn add(&mut self, node: Node) -> NodeId {
         let id = self.next_node;
         self.next_node += 1;

@@ -84,17 +84,17 @@ fn x1_forks_into_another_root() {
 #[test]
 fn x1_the_same_seed_is_the_same_run() {
     let faults = [Fault::InputOutput, Fault::SyncFailed, Fault::ShortWrite];
-    let shape = |seed: u64, per_mille| {
+    let trace = |seed: u64, per_mille| {
         let workload = scripts::random(seed, 14);
         let (disk, foreign) = prepared_disk(workload.has_new_root);
         disk.set_plan(FaultPlan::none().with_random(&faults, per_mille, seed));
         let run = run(&workload, disk, foreign, &oracle::plain_door());
         assert_eq!(run.violations, Vec::<String>::new(), "seed {seed}");
-        trace::shape(&run.disk.calls())
+        trace::hash(&run.disk.calls())
     };
     for seed in 0..20 {
-        assert_eq!(shape(seed, 0), shape(seed, 0), "seed {seed}");
-        assert_eq!(shape(seed, 30), shape(seed, 30), "seed {seed}, with faults");
+        assert_eq!(trace(seed, 0), trace(seed, 0), "seed {seed}");
+        assert_eq!(trace(seed, 30), trace(seed, 30), "seed {seed}, with faults");
     }
 }
 

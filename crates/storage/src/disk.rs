@@ -1,4 +1,5 @@
-//! The door to the file system: everything that this engine keeps goes through here.
+//! The door to the file system: everything that this engine keeps goes through here, the names that it
+//! draws for it included.
 //!
 //! What a disk promises, and the simulator takes at its word and no further:
 //! - What was written to a file survives a loss of power once [`DiskFile::sync`] on that file
@@ -12,6 +13,8 @@ use std::fmt::Debug;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+
+use uuid::Uuid;
 
 /// A file system, or something that behaves like one.
 pub trait Disk: Debug + Send + Sync {
@@ -53,6 +56,10 @@ pub trait Disk: Debug + Send + Sync {
 
     /// Bytes that may still be written.
     fn free_bytes(&self, path: &Path) -> io::Result<u64>;
+
+    /// A uuid that nothing is named by, and greater than those before. Drawn here, so that a run on a
+    /// simulated disk can be repeated.
+    fn draw_uuid(&self) -> Uuid;
 }
 
 /// An open file.

@@ -5,7 +5,7 @@
 //! names once for many files ([`Files::sync_names`]).
 //!
 //! Invariants
-//! - I1: a name is used once: uuids are drawn for each file.
+//! - I1: a name is used once: a uuid is drawn for each file.
 //! - I2: a file is removed when its last [`StoredFile`] is dropped, unless a checkpoint owns it. The
 //!   set of owned files is told by [`Files::set_owned`], which the publication of a checkpoint calls
 //!   while it still holds the handles of all of its files.
@@ -20,8 +20,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
-
-use uuid::Uuid;
 
 use crate::digest::{Digest, Digester};
 use crate::disk::{Disk, DiskFile};
@@ -105,7 +103,7 @@ impl Files {
     /// # Errors
     /// If the system refuses.
     pub fn create(self: &Arc<Self>, worker: usize) -> Result<FileWriter> {
-        let name = paths::batch_file(worker, Uuid::now_v7());
+        let name = paths::batch_file(worker, self.disk.draw_uuid());
         let path = self.root.join(paths::unfinished(&name));
         let file = self.disk.create(&path);
         let file = file.map_err(|error| Error::io("create", &path, error))?;

@@ -6,6 +6,8 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use crate::disk::{DirectoryEntry, Disk, DiskFile, EntryKind, Lock, LockGuard};
 
 /// Readable and writable by the owner only: state holds users' rows.
@@ -106,6 +108,10 @@ impl Disk for LocalDisk {
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
         let status = rustix::fs::statvfs(path)?;
         Ok(status.f_bavail.saturating_mul(status.f_frsize))
+    }
+
+    fn draw_uuid(&self) -> Uuid {
+        Uuid::now_v7()
     }
 }
 

@@ -8,6 +8,7 @@ use highwater_pipeline::OpenedStorage;
 use highwater_storage::disk::{DirectoryEntry, DiskFile, Lock};
 use highwater_storage::{Disk, LocalDisk};
 use highwater_types::checkpoint::CheckpointActivity;
+use uuid::Uuid;
 
 use crate::bench::{Program, completed, eventually, push, total_of};
 use crate::stored::{settings, start_on};
@@ -81,6 +82,10 @@ impl Disk for HeldDisk {
 
     fn free_bytes(&self, path: &Path) -> io::Result<u64> {
         LocalDisk.free_bytes(path)
+    }
+
+    fn draw_uuid(&self) -> Uuid {
+        LocalDisk.draw_uuid()
     }
 }
 

@@ -59,7 +59,7 @@ impl Store {
     /// If the system refuses, or the root is only read.
     pub fn begin(&self) -> Result<NewCheckpoint> {
         self.check_writable()?;
-        let uuid = Uuid::now_v7();
+        let uuid = self.shared.disk.draw_uuid();
         let folder = paths::checkpoint_dir(&self.shared.root, uuid);
         // Before the folder is there, so that no collection takes it for garbage.
         self.state().in_progress.insert(uuid);

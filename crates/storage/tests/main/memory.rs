@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use highwater_storage::Disk;
 use highwater_storage::disk::{DirectoryEntry, DiskFile, EntryKind, Lock, LockGuard};
+use uuid::Uuid;
 
 /// What is wrong with the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -279,6 +280,10 @@ impl Disk for MemoryDisk {
 
     fn free_bytes(&self, _path: &Path) -> Result<u64> {
         Ok(u64::MAX)
+    }
+
+    fn draw_uuid(&self) -> Uuid {
+        Uuid::now_v7()
     }
 }
 
