@@ -15,6 +15,7 @@ mod views;
 use std::process::ExitCode;
 
 use clap::Parser;
+use highwater_pipeline::with_causes;
 
 use arguments::{Arguments, Command};
 
@@ -31,7 +32,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", with_causes(error.as_ref()));
             ExitCode::FAILURE
         }
     }

@@ -11,7 +11,9 @@ use highwater_allocator::{RETURN_INTERVAL, RETURN_INTERVAL_BOUND, return_memory_
 use highwater_connectors::clock::SystemClock;
 use highwater_pipeline::controller::InputProgress;
 use highwater_pipeline::settings::draw_hash_seed;
-use highwater_pipeline::{BootstrapPolicy, Definition, OpenedStorage, Pipeline, Settings};
+use highwater_pipeline::{
+    BootstrapPolicy, Definition, OpenedStorage, Pipeline, Settings, with_causes,
+};
 use highwater_server::{ServerState, await_approval, serve};
 use highwater_sql::Program;
 use highwater_storage::{Kind, LocalDisk};
@@ -235,7 +237,7 @@ async fn stay(
             }
             // Interrupted while it loaded.
             Err(error) if is_stopped(&error) => {}
-            Err(error) => eprintln!("error: {error:#}"),
+            Err(error) => eprintln!("error: {}", with_causes(error.as_ref())),
         }
     }
     let is_alive = pipeline.is_running().await.map_err(anyhow::Error::from);

@@ -1,5 +1,7 @@
 //! What a caller of a pipeline can be told.
 
+use std::fmt::Write as _;
+
 use highwater_circuit::bootstrap::NotStored;
 use highwater_circuit::error::Error as CircuitError;
 use highwater_connectors::error::{ConfigError, TransportError};
@@ -64,6 +66,21 @@ pub enum Error {
     NotStored(#[from] NotStored),
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
+}
+
+/// The message with those of its causes that it does not repeat.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !message.contains(&text) {
+            // Writing to a string cannot fail.
+            let _ = write!(message, ": {text}");
+        }
+        source = cause.source();
+    }
+    message
 }
 
 /// What has changed, in one line.

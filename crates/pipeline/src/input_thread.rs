@@ -1,11 +1,10 @@
 //! The pipeline's end of an input: rows go through the gate and become events.
 
-use std::error::Error as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use highwater_connectors::error::{RowErrors, TransportError};
+use highwater_connectors::error::RowErrors;
 use highwater_connectors::input::{
     Closed, Finished, InputChunk, InputEvent, InputSink, InputTransport,
 };
@@ -13,6 +12,7 @@ use serde_json::Value;
 
 use crate::admission::{refuse_deletions, table_input};
 use crate::engine::panic_message;
+use crate::error::with_causes;
 use crate::event::{EndpointId, Event, InputPiece};
 use crate::gate::Gate;
 use crate::moment::TimeSource;
@@ -137,23 +137,11 @@ pub(crate) fn run(
     let result = catch_unwind(AssertUnwindSafe(running));
     let message = match result {
         Ok(Ok(Finished::EndOfInput | Finished::Stopped)) => return,
-        Ok(Err(error)) => transport_message(&error),
+        Ok(Err(error)) => with_causes(&error),
         Err(panic) => format!("the connector panicked: {}", panic_message(panic.as_ref())),
     };
     // If the controller is gone, the failure of an input means nothing any more.
     let _ = events.send(Event::InputFailed { endpoint, message });
-}
-
-/// The error with its causes.
-pub(crate) fn transport_message(error: &TransportError) -> String {
-    let mut message = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        message.push_str(": ");
-        message.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    message
 }
 
 /// A [`TimeSource`] as the connectors' clock.

@@ -38,7 +38,7 @@ pub mod storage;
 
 pub use contents::Contents;
 pub use definition::{Definition, TableSetup, ViewSetup, combined};
-pub use error::{Error, Result, summary};
+pub use error::{Error, Result, summary, with_causes};
 pub use follower::{Follower, FollowerMessage};
 pub use http_input::HttpInput;
 pub use pipeline::Pipeline;

@@ -11,8 +11,8 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::definition::combined;
 use crate::engine::panic_message;
+use crate::error::with_causes;
 use crate::event::{EndpointId, Event, OutputMessage};
-use crate::input_thread::transport_message;
 
 /// What writes a connector's changes.
 pub(crate) struct OutputWriter {
@@ -31,7 +31,7 @@ pub(crate) fn run(
     let result = catch_unwind(AssertUnwindSafe(&mut writing));
     let message = match result {
         Ok(Ok(())) => return,
-        Ok(Err(error)) => transport_message(&error),
+        Ok(Err(error)) => with_causes(&error),
         Err(panic) => format!("the connector panicked: {}", panic_message(panic.as_ref())),
     };
     // If the controller is gone, the failure of an output means nothing any more.

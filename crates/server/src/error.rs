@@ -1,12 +1,10 @@
 //! The one table from what went wrong to status and `error_code`.
 
-use std::fmt::Write as _;
-
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use highwater_connectors::error::{ConfigError, DecodeError, RowErrors};
-use highwater_pipeline::Error as PipelineError;
+use highwater_pipeline::{Error as PipelineError, with_causes};
 use highwater_types::error::{ErrorResponse, ParseErrorReport, ParseErrorsDetails};
 use serde_json::{Value, json};
 
@@ -142,21 +140,6 @@ impl From<DecodeError> for ApiError {
         let error = Self::new(StatusCode::BAD_REQUEST, "ParseErrors", message);
         error.with_details(json!(details))
     }
-}
-
-/// The message with those of its causes that it does not repeat.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let text = cause.to_string();
-        if !message.contains(&text) {
-            // Writing to a string cannot fail.
-            let _ = write!(message, ": {text}");
-        }
-        source = cause.source();
-    }
-    message
 }
 
 impl IntoResponse for ApiError {

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// What a caller can do about an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +33,6 @@ pub struct Error {
     remedy: String,
     /// Whether what was tried has happened is unknown.
     is_indeterminate: bool,
-    source: Option<Arc<io::Error>>,
 }
 
 fn hint(remedy: &str) -> String {
@@ -55,7 +53,6 @@ impl Error {
             message: message.into(),
             remedy: String::new(),
             is_indeterminate: false,
-            source: None,
         }
     }
 
@@ -64,8 +61,8 @@ impl Error {
     }
 
     /// The system refused `action` ("write", "open", …).
-    pub fn io(action: &str, path: impl Into<PathBuf>, source: io::Error) -> Self {
-        let (kind, remedy) = match source.kind() {
+    pub fn io(action: &str, path: impl Into<PathBuf>, error: io::Error) -> Self {
+        let (kind, remedy) = match error.kind() {
             io::ErrorKind::NotFound => (Kind::NotFound, ""),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 (Kind::Exhausted, "make room on the disk")
@@ -74,16 +71,15 @@ impl Error {
                 Kind::Unavailable,
                 "make the directory writable for this user, or choose another",
             ),
-            _ if is_out_of_files(&source) => (Kind::Exhausted, "raise the limit of open files"),
+            _ if is_out_of_files(&error) => (Kind::Exhausted, "raise the limit of open files"),
             _ => (Kind::Unavailable, ""),
         };
         Self {
             kind,
             path: path.into(),
-            message: format!("cannot {action}: {source}"),
+            message: format!("cannot {action}: {error}"),
             remedy: remedy.to_owned(),
             is_indeterminate: false,
-            source: Some(Arc::new(source)),
         }
     }
 
@@ -148,6 +144,19 @@ mod tests {
         let text = error.to_string();
         assert!(text.starts_with("/data/x: cannot write: "), "{text}");
         assert!(text.ends_with("; make room on the disk"), "{text}");
+    }
+
+    #[test]
+    fn a_directory_that_is_only_read_is_said_to_be() {
+        for refusal in [
+            io::ErrorKind::PermissionDenied,
+            io::ErrorKind::ReadOnlyFilesystem,
+        ] {
+            let error = Error::io("create", "/data/x", refusal.into());
+            assert_eq!(error.kind(), Kind::Unavailable);
+            let text = error.to_string();
+            assert!(text.contains("make the directory writable"), "{text}");
+        }
     }
 
     #[test]

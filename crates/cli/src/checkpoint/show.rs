@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use highwater_pipeline::{SavedPipeline, SavedRelation};
+use highwater_pipeline::{SavedPipeline, SavedRelation, with_causes};
 use highwater_sql::{relation_schema, sql_text};
 use highwater_storage::manifest::FileList;
 use highwater_storage::{CatalogEntry, Manifest, Store};
@@ -51,7 +51,11 @@ pub(super) fn show(options: &ShowOptions) -> Result<ExitCode> {
             write!(out, "{}", head(&store, &entry, manifest))?;
             match &saved {
                 Ok(saved) => write!(out, "{}{}", pipeline(saved), sections(saved, &relations))?,
-                Err(error) => writeln!(out, "\nits record cannot be read: {error:#}")?,
+                Err(error) => writeln!(
+                    out,
+                    "\nits record cannot be read: {}",
+                    with_causes(error.as_ref())
+                )?,
             }
             if let Some(manifest) = manifest {
                 write!(out, "\n{}", files(manifest))?;

@@ -970,6 +970,24 @@ fn c16_a_process_that_is_ending_is_waited_for() {
 }
 
 #[test]
+fn a_root_that_the_system_refuses_is_one_plain_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("x".repeat(300));
+    let output = Command::new(env!("CARGO_BIN_EXE_highwater"))
+        .args(["run", "--once", "--storage"])
+        .arg(&root)
+        .arg(program_file())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let expected = format!(
+        "error: {}: cannot list: File name too long (os error 36)\n",
+        root.display()
+    );
+    assert_eq!(text(&output.stderr), expected);
+}
+
+#[test]
 fn help_teaches_by_examples() {
     let help = tool(Path::new(""), &["--help"]);
     assert_has(
