@@ -18,6 +18,8 @@ mod museum;
 mod refusing_disk;
 #[path = "main/slow_disk.rs"]
 mod slow_disk;
+#[path = "main/sources.rs"]
+mod sources;
 #[path = "main/steps.rs"]
 mod steps;
 #[path = "main/storage.rs"]

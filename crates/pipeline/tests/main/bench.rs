@@ -38,6 +38,7 @@ pub(crate) struct Program {
     pub(crate) log_connectors: String,
     pub(crate) copy_connectors: String,
     pub(crate) log_is_append_only: bool,
+    pub(crate) copy_is_kept: bool,
     pub(crate) with_single: bool,
 }
 
@@ -124,7 +125,7 @@ pub(crate) fn definition(program: &Program) -> Definition {
     builder.set_owner("total");
     let total = total(&mut builder, accounts);
     builder.view("total", total, true);
-    builder.view("copy", log, false);
+    builder.view("copy", log, program.copy_is_kept);
     let mut views = vec![
         ViewSetup {
             relation: relation("total", &["count", "sum"], None),
