@@ -21,15 +21,18 @@ fn main() -> ExitCode {
         true => String::new(),
         false => arguments.remove(0),
     };
+    let asks_for_help = |argument: &String| matches!(argument.as_str(), "--help" | "-h" | "help");
+    if asks_for_help(&command) || arguments.iter().any(asks_for_help) {
+        println!("{}", usage());
+        return ExitCode::SUCCESS;
+    }
     let result = match command.as_str() {
         "orders" => orders(arguments),
         "start" => start::run(),
         "checkpoint" => Options::parse(arguments).and_then(|options| checkpoint::run(&options)),
         "resume" => Options::parse(arguments).and_then(|options| checkpoint::resume(&options)),
         "restart" => Options::parse(arguments).and_then(|options| checkpoint::restart(&options)),
-        _ => Err(format!(
-            "usage: highwater-bench orders [--json] [OPTIONS] | start | checkpoint|resume --storage DIRECTORY [OPTIONS]\n  {USAGE}"
-        )),
+        _ => Err(usage()),
     };
     match result {
         Ok(text) => {
@@ -41,6 +44,19 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn usage() -> String {
+    format!(
+        "usage: highwater-bench COMMAND [OPTIONS]
+commands:
+  orders [--json]                  loads and changes orders; latencies, rows per second, memory
+  start                            from SQL text to the first step
+  checkpoint --storage DIRECTORY   steps beside checkpoints, bytes written, restarts
+  resume --storage DIRECTORY       steps behind a restart, on what `checkpoint` has left there
+options (defaults):
+  {USAGE}"
+    )
 }
 
 fn orders(mut arguments: Vec<String>) -> Result<String, String> {
