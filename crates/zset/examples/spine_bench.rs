@@ -213,7 +213,7 @@ fn measure_load(layout: &Arc<Layout>) {
         .map(|step| rows(layout, step * STEP_ROWS, STEP_ROWS, 1))
         .collect();
     for (what, merges) in [
-        ("on a thread", MergeService::thread("merge")),
+        ("on a thread", MergeService::threads("merge")),
         ("inline", MergeService::inline(usize::MAX)),
     ] {
         let mut spine = Spine::new(Arc::clone(layout), merges);
@@ -235,7 +235,7 @@ fn measure_load(layout: &Arc<Layout>) {
 }
 
 fn measure_one_row(layout: &Arc<Layout>) {
-    let mut spine = Spine::new(Arc::clone(layout), MergeService::thread("merge"));
+    let mut spine = Spine::new(Arc::clone(layout), MergeService::threads("merge"));
     spine
         .insert(batch(layout, 0, 5_000_000, 1))
         .expect("no overflow");

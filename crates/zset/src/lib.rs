@@ -20,7 +20,7 @@
 //!
 //! // Contents by customer: a spine, filled by two steps.
 //! let layout = Arc::new(Layout::hashed(orders.schema(), vec![0], RowHasher::new(42)));
-//! let mut spine = Spine::new(layout.clone(), MergeService::thread("merge"));
+//! let mut spine = Spine::new(layout.clone(), MergeService::threads("merge"));
 //! spine.insert(Arc::new(Batch::from_delta(&layout, &orders)?))?;
 //! let before = spine.snapshot();
 //! let deletion = orders.take(&[0])?.negated();

@@ -74,7 +74,7 @@ impl WorkerCircuit {
         worker: usize,
         epoch: u64,
     ) -> Self {
-        let mut merges = MergeService::thread(&format!("merge-{worker}"));
+        let mut merges = MergeService::threads(&format!("merge-{worker}"));
         if let Some(state_files) = &config.state_files {
             merges = merges.with_state_files(StateFiles {
                 worker,

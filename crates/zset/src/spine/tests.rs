@@ -187,7 +187,7 @@ fn files_that_lookups_read_much_of_come_into_memory() {
     // Four files of a level are merged anyway.
     for (files, bytes_max, merges) in [
         (1, usize::MAX, MergeService::inline(1_000)),
-        (1, usize::MAX, MergeService::thread("merge-test")),
+        (1, usize::MAX, MergeService::threads("merge-test")),
         (4, usize::MAX, MergeService::inline(100)),
         (1, 100_000, MergeService::inline(1_000)),
     ] {
@@ -305,7 +305,7 @@ fn merges_beside_inserts_change_nothing() {
     check_large(&MergeService::inline(0));
     check_large(&MergeService::inline(700));
     check_large(&MergeService::inline(usize::MAX));
-    check_large(&MergeService::thread("merge-test"));
+    check_large(&MergeService::threads("merge-test"));
 }
 
 #[test]
@@ -359,7 +359,7 @@ fn without_merges_inserts_wait_at_the_bound() {
 fn a_failed_merge_is_an_error_of_insert_and_loses_nothing() {
     for merges in [
         MergeService::inline(usize::MAX),
-        MergeService::thread("merge-test"),
+        MergeService::threads("merge-test"),
     ] {
         let layout = number_layout();
         let mut spine = Spine::new(Arc::clone(&layout), merges);
@@ -382,7 +382,7 @@ fn a_failed_merge_is_an_error_of_insert_and_loses_nothing() {
 
 #[test]
 fn a_spine_can_be_dropped_while_it_merges() {
-    let merges = MergeService::thread("merge-test");
+    let merges = MergeService::threads("merge-test");
     let layout = number_layout();
     for _ in 0..5 {
         let mut spine = Spine::new(Arc::clone(&layout), merges.clone());

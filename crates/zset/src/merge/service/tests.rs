@@ -23,7 +23,7 @@ fn a_thread_merges_and_outlives_waiting() {
             Batch::from_delta(&layout, &delta(&[Kind::Int64], &[(vec![value], 1)])).unwrap(),
         )
     };
-    let service = MergeService::thread("merge-test");
+    let service = MergeService::threads("merge-test");
     let mut running = service.start(Merger::new(Arc::clone(&layout), vec![batch(1), batch(2)]));
     assert_eq!(running.wait().unwrap().len(), 2);
     let mut late = service.start(Merger::new(Arc::clone(&layout), vec![batch(1), batch(3)]));
@@ -39,7 +39,7 @@ fn discarded_batches_are_dropped_when_nobody_uses_them() {
         RowHasher::new(1),
     ));
     let batch = Arc::new(Batch::empty(layout));
-    let service = MergeService::thread("merge-test");
+    let service = MergeService::threads("merge-test");
     service.discard(vec![AnyBatch::from(Arc::clone(&batch))]);
     let weak = Arc::downgrade(&batch);
     drop(batch);
