@@ -269,6 +269,7 @@ impl Drop for MergeThread {
 }
 
 fn serve(receiver: &Receiver<Message>) {
+    // As they came: of equal ones the first is done first, which is the one that a spine waits for.
     let mut jobs: Vec<Job> = Vec::new();
     let mut discarded: Vec<AnyBatch> = Vec::new();
     loop {
@@ -281,7 +282,7 @@ fn serve(receiver: &Receiver<Message>) {
         let smallest = (0..jobs.len()).min_by_key(|job| jobs[*job].merger.rows_left());
         if let Some(smallest) = smallest
             && let Some(result) = work(&mut jobs[smallest].merger)
-            && let Some(slot) = jobs.swap_remove(smallest).slot.upgrade()
+            && let Some(slot) = jobs.remove(smallest).slot.upgrade()
         {
             slot.put(result);
         }
