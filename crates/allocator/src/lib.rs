@@ -14,33 +14,66 @@
 use std::hint::black_box;
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
+
 /// Steps allocate and free arrays of a few megabytes: with the system's allocator half of the time
 /// of a large merge goes into page faults on memory that was just given back.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// For processes that may take what they need: what a merge has freed is there for the next one. Memory
-/// that was given back is cleared again by the system when it is touched, and a virtual machine may have
-/// to ask its host for it. On one where first touches took a second per gigabyte, merges of 5 GB of
-/// state spent nine tenths of their time in that, and 1,000-row steps beside them stood still for 100 to
-/// 300 ms; with ten seconds instead of half a one their 99th percentile went from 50 to 200 ms to 7 to
-/// 15 ms.
-pub const RETURN_INTERVAL: Duration = Duration::from_secs(10);
+/// When freed memory is given back to the system.
+#[derive(Clone, Copy, Debug)]
+pub enum GiveBack {
+    /// For processes that may take what they need: when they rest, or after five minutes of work.
+    ///
+    /// What a merge has freed is there for the next one. Memory that was given back is cleared again by
+    /// the system when it is touched, and a virtual machine may have to ask its host for it: on one
+    /// where first touches took a second per gigabyte, the whole machine stood still meanwhile. With
+    /// 30 million rows of state and memory given back every ten seconds, the 99th percentile of
+    /// 1,000-row steps was beyond 100 ms in 9 of 56 windows of a second or more, 659 ms at most, and
+    /// never beyond 23 ms in 56 windows of the same minutes in which nothing was given back. With 5.7
+    /// GB of text it was beyond 100 ms in 7 of 28 windows against one. The price with text: 15 % more
+    /// memory at the peak.
+    AtRest,
+    /// For processes with a bound: every 10 ms. At a gigabyte allocated per second, 10 MB wait.
+    Soon,
+}
 
-/// For processes with a bound: at a gigabyte allocated per second, 10 MB wait to be given back.
-pub const RETURN_INTERVAL_BOUND: Duration = Duration::from_millis(10);
+impl GiveBack {
+    /// Time between two looks.
+    fn interval(self) -> Duration {
+        match self {
+            Self::AtRest => Duration::from_secs(10),
+            Self::Soon => Duration::from_millis(10),
+        }
+    }
+
+    /// Longest time until memory is given back.
+    fn delay_max(self) -> Duration {
+        match self {
+            Self::AtRest => Duration::from_mins(5),
+            Self::Soon => self.interval(),
+        }
+    }
+
+    /// Is it time, if the process has worked so long since the last look, and this was the time since
+    /// memory was given back? A process rests while it uses less than a twentieth of a core.
+    fn is_due(self, worked: Duration, waited: Duration) -> bool {
+        worked < self.interval() / 20 || waited >= self.delay_max()
+    }
+}
 
 /// Number of mimalloc's option for the milliseconds until freed memory is given back by whoever allocates
 /// (`mi_option_e` in its header; the binding does not name it).
 const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
 
-/// Begins to give freed memory back to the system, this often, until the process ends.
+/// Begins to give freed memory back to the system, until the process ends.
 ///
 /// # Errors
 /// If the system refuses the thread.
-pub fn return_memory_every(interval: Duration) -> std::io::Result<()> {
-    // Twice the interval: by then the thread has done it.
-    let delay_ms = 2 * interval.as_millis().max(1_000);
+pub fn give_back_memory(when: GiveBack) -> std::io::Result<()> {
+    // Twice the time: by then the thread has done it.
+    let delay_ms = 2 * when.delay_max().as_millis().max(1_000);
     #[expect(unsafe_code, reason = "there is no safe binding")]
     // SAFETY: stores an integer, which others read when they free.
     unsafe {
@@ -48,12 +81,26 @@ pub fn return_memory_every(interval: Duration) -> std::io::Result<()> {
     }
     let thread = std::thread::Builder::new().name("memory".to_owned());
     thread.spawn(move || {
+        let mut worked_before = processor_time();
+        let mut waited = Duration::ZERO;
         loop {
-            std::thread::sleep(interval);
-            return_memory();
+            std::thread::sleep(when.interval());
+            let worked = processor_time();
+            waited += when.interval();
+            if when.is_due(worked.saturating_sub(worked_before), waited) {
+                return_memory();
+                waited = Duration::ZERO;
+            }
+            worked_before = worked;
         }
     })?;
     Ok(())
+}
+
+/// Time that all threads of this process have run.
+fn processor_time() -> Duration {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::try_from(time).unwrap_or_default()
 }
 
 fn return_memory() {
@@ -84,6 +131,32 @@ mod tests {
         // SAFETY: reads an integer.
         let delay_ms = unsafe { libmimalloc_sys::mi_option_get(PURGE_DELAY) };
         assert_eq!(delay_ms, 1_000, "mimalloc's default");
+    }
+
+    #[test]
+    fn a_process_without_a_bound_gives_back_when_it_rests_or_after_minutes() {
+        let [resting, working] = [100, 9_000].map(Duration::from_millis);
+        let is_due = |worked, waited_s| {
+            let waited = Duration::from_secs(waited_s);
+            GiveBack::AtRest.is_due(worked, waited)
+        };
+        assert!(is_due(resting, 10));
+        assert!(!is_due(working, 10) && !is_due(working, 290));
+        assert!(is_due(working, 300));
+    }
+
+    #[test]
+    fn a_process_with_a_bound_gives_back_at_every_look() {
+        let interval = GiveBack::Soon.interval();
+        assert!(GiveBack::Soon.is_due(2 * interval, interval));
+    }
+
+    #[test]
+    fn work_is_counted() {
+        let before = processor_time();
+        while processor_time() < before + Duration::from_millis(5) {
+            black_box(0);
+        }
     }
 
     #[test]

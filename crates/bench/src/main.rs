@@ -7,12 +7,12 @@ mod start;
 
 use std::process::ExitCode;
 
-use highwater_allocator::{RETURN_INTERVAL, return_memory_every};
+use highwater_allocator::{GiveBack, give_back_memory};
 use highwater_bench::options::{Options, USAGE};
 use highwater_bench::{measure, report};
 
 fn main() -> ExitCode {
-    if let Err(error) = return_memory_every(RETURN_INTERVAL) {
+    if let Err(error) = give_back_memory(GiveBack::AtRest) {
         eprintln!("highwater-bench: cannot start a thread: {error}");
         return ExitCode::FAILURE;
     }

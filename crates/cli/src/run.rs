@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use highwater_allocator::{RETURN_INTERVAL, RETURN_INTERVAL_BOUND, return_memory_every};
+use highwater_allocator::{GiveBack, give_back_memory};
 use highwater_connectors::clock::SystemClock;
 use highwater_pipeline::controller::InputProgress;
 use highwater_pipeline::settings::draw_hash_seed;
@@ -42,11 +42,11 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 pub(crate) fn run(options: &RunOptions) -> Result<ExitCode> {
     let storage = options.storage.as_deref().map(open_storage).transpose()?;
     let settings = settings(options, storage.as_ref());
-    let return_interval = match options.memory {
-        Some(_) => RETURN_INTERVAL_BOUND,
-        None => RETURN_INTERVAL,
+    let give_back = match options.memory {
+        Some(_) => GiveBack::Soon,
+        None => GiveBack::AtRest,
     };
-    return_memory_every(return_interval).context("cannot start a thread")?;
+    give_back_memory(give_back).context("cannot start a thread")?;
     let compiled = match read(&options.file, settings.hash_seed)? {
         Ok(compiled) => compiled,
         Err(diagnostics) => {
