@@ -30,9 +30,9 @@ pub enum GiveBack {
     /// the system when it is touched, and a virtual machine may have to ask its host for it: on one
     /// where first touches took a second per gigabyte, the whole machine stood still meanwhile. With
     /// 30 million rows of state and memory given back every ten seconds, the 99th percentile of
-    /// 1,000-row steps was beyond 100 ms in 9 of 56 windows of a second or more, 659 ms at most, and
+    /// 1,000-row steps was beyond 100 ms in 6 of 56 windows of a second or more, 659 ms at most, and
     /// never beyond 23 ms in 56 windows of the same minutes in which nothing was given back. With 5.7
-    /// GB of text it was beyond 100 ms in 7 of 28 windows against one. The price with text: a
+    /// GB of text it was beyond 100 ms in 6 of 28 windows against one. The price with text: a
     /// fifth more memory at the peak (13.4 to 17.6 GiB against 12.5 to 13.0).
     AtRest,
     /// For processes with a bound: every 10 ms. At a gigabyte allocated per second, 10 MB wait.
